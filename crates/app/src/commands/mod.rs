@@ -1,0 +1,54 @@
+//! One module per command: its arguments and what it prints. The work is done by the library crates.
+
+pub(crate) mod container;
+pub(crate) mod data;
+pub(crate) mod demo;
+pub(crate) mod engine;
+pub(crate) mod evaluate;
+pub(crate) mod hub;
+pub(crate) mod predict;
+pub(crate) mod serve;
+pub(crate) mod train;
+
+use std::path::PathBuf;
+
+use clap::Args;
+use kennel_infer::engine::EngineKind;
+use kennel_infer::pipeline::PipelineOptions;
+
+/// Options of every command that runs a network.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct EngineArguments {
+    /// Engine: rten or onnxruntime [default: onnxruntime where it is found, else rten]
+    #[arg(long, value_name = "NAME", env = "KENNEL_ENGINE", value_parser = parse_engine)]
+    pub engine: Option<EngineKind>,
+    /// Workers, one core each [default: all cores]
+    #[arg(long, value_name = "N")]
+    pub threads: Option<usize>,
+    /// Photos per engine run
+    #[arg(long, value_name = "N", default_value_t = PipelineOptions::default().batch)]
+    pub engine_batch: usize,
+}
+
+fn parse_engine(text: &str) -> Result<EngineKind, String> {
+    text.parse().map_err(|e: kennel_infer::engine::EngineError| e.to_string())
+}
+
+impl EngineArguments {
+    pub(crate) fn pipeline(&self) -> PipelineOptions {
+        let default = PipelineOptions::default();
+        PipelineOptions {
+            engine: self.engine,
+            workers: self.threads.unwrap_or(default.workers).max(1),
+            batch: self.engine_batch.clamp(1, 1024),
+            limits: default.limits,
+        }
+    }
+}
+
+/// The cache folder's two parts.
+pub(crate) fn cache_folders() -> (PathBuf, PathBuf) {
+    let root = kennel_infer::paths::cache_folder();
+    let checkpoints = root.join("checkpoints");
+    (root, checkpoints)
+}

@@ -1,0 +1,261 @@
+//! `kennel train`: a folder of photos in, model.tar.gz, metrics.json and report.html out. Without a
+//! folder, inside a SageMaker training container, the container's contract is followed.
+
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use kennel_base::{ErrorCode, TrainOptions};
+use kennel_infer::hub;
+use kennel_infer::package::write_aside;
+use kennel_train::dataset::Split;
+use kennel_train::job::{self, JobEvent, JobOptions, JobResult, Photos};
+
+use super::data::SplitArguments;
+use super::hub::OpenArguments;
+use super::{EngineArguments, cache_folders, container};
+use crate::output::{self, Progress, line};
+use crate::signals;
+
+#[derive(Debug, Args)]
+pub(crate) struct Arguments {
+    /// DIR/{train,valid,test}/<class>/* or DIR/<class>/*; without it the SageMaker training contract
+    /// below /opt/ml (or KENNEL_ML_ROOT) is followed
+    dir: Option<PathBuf>,
+    /// Backbone by name (see `kennel hub list`) or path of an ONNX file
+    #[arg(long, value_name = "NAME|FILE", default_value = hub::BUILTIN)]
+    backbone: String,
+    /// Where the model goes; metrics.json and report.html go beside it
+    #[arg(long, short, value_name = "FILE", default_value = "model.tar.gz")]
+    output: PathBuf,
+    /// Head: linear or mlp:UNITS
+    #[arg(long, value_name = "KIND", help_heading = "Training")]
+    head: Option<String>,
+    /// Optimiser: adam, adamw or sgd
+    #[arg(long, value_name = "NAME", help_heading = "Training")]
+    optimizer: Option<String>,
+    /// Peak learning rate
+    #[arg(long, value_name = "RATE", help_heading = "Training")]
+    learning_rate: Option<String>,
+    /// Schedule: constant, cosine or one-cycle
+    #[arg(long, value_name = "NAME", help_heading = "Training")]
+    schedule: Option<String>,
+    /// Photos per optimiser step
+    #[arg(long, value_name = "N", help_heading = "Training")]
+    batch_size: Option<String>,
+    /// Passes over the training photos
+    #[arg(long, value_name = "N", help_heading = "Training")]
+    epochs: Option<String>,
+    /// Weight decay
+    #[arg(long, value_name = "RATE", help_heading = "Training")]
+    weight_decay: Option<String>,
+    /// Share of the target spread over all classes
+    #[arg(long, value_name = "SHARE", help_heading = "Training")]
+    label_smoothing: Option<String>,
+    /// Dropout before the last layer
+    #[arg(long, value_name = "SHARE", help_heading = "Training")]
+    dropout: Option<String>,
+    /// Stop after this many epochs without a lower validation loss; 0 never
+    #[arg(long, value_name = "EPOCHS", help_heading = "Training")]
+    early_stopping: Option<String>,
+    /// Weigh rare classes more in the loss
+    #[arg(long, help_heading = "Training")]
+    class_weights: bool,
+    /// Views beyond the centre crop: none, flip or crop
+    #[arg(long, value_name = "KIND", help_heading = "Training")]
+    augmentation: Option<String>,
+    /// Cached views per training photo, the centre crop included
+    #[arg(long, value_name = "V", help_heading = "Training")]
+    views: Option<String>,
+    /// Start a linear head from the backbone's own classifier where it knows the classes [default: true]
+    #[arg(long, value_name = "BOOL", help_heading = "Training")]
+    warm_start: Option<String>,
+    /// Seed of every random choice
+    #[arg(long, value_name = "N", help_heading = "Training")]
+    seed: Option<String>,
+    /// Share of photos that may be unreadable; they are skipped and counted
+    #[arg(long, value_name = "SHARE", default_value_t = 0.05, help_heading = "Data")]
+    max_bad: f64,
+    #[command(flatten, next_help_heading = "Data")]
+    split: SplitArguments,
+    #[command(flatten, next_help_heading = "Backbone")]
+    open: OpenArguments,
+    #[command(flatten, next_help_heading = "Engine")]
+    engine: EngineArguments,
+}
+
+impl Arguments {
+    fn train_options(&self) -> anyhow::Result<TrainOptions> {
+        let mut options = TrainOptions::default();
+        let given = [
+            ("head", &self.head),
+            ("optimizer", &self.optimizer),
+            ("learning_rate", &self.learning_rate),
+            ("schedule", &self.schedule),
+            ("batch_size", &self.batch_size),
+            ("epochs", &self.epochs),
+            ("weight_decay", &self.weight_decay),
+            ("label_smoothing", &self.label_smoothing),
+            ("dropout", &self.dropout),
+            ("early_stopping", &self.early_stopping),
+            ("augmentation", &self.augmentation),
+            ("views", &self.views),
+            ("warm_start", &self.warm_start),
+            ("seed", &self.seed),
+        ];
+        for (name, value) in given {
+            if let Some(value) = value {
+                options.set(name, value)?;
+            }
+        }
+        options.class_weights = self.class_weights;
+        Ok(options)
+    }
+}
+
+pub(crate) fn run(arguments: Arguments) -> anyhow::Result<()> {
+    let Some(dir) = arguments.dir.clone() else {
+        return container::train(arguments.engine.pipeline());
+    };
+    check_output(&arguments.output)?;
+    let (cache, checkpoints) = cache_folders();
+    let options = JobOptions {
+        photos: Photos::Folder(dir),
+        backbone: arguments.backbone.clone(),
+        open: arguments.open.options(),
+        split: arguments.split.options()?,
+        train: arguments.train_options()?,
+        pipeline: arguments.engine.pipeline(),
+        max_bad: arguments.max_bad,
+        cache,
+        checkpoints,
+    };
+    let result = run_job(&options)?;
+    save(&result, &arguments.output)?;
+    summary(&result);
+    for path in [&arguments.output, &metrics_path(&arguments.output), &report_path(&arguments.output)] {
+        line(format!("wrote {}", path.display()));
+    }
+    Ok(())
+}
+
+/// A typing mistake in `--output` should not cost a training run.
+fn check_output(output: &Path) -> anyhow::Result<()> {
+    let folder = match output.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    };
+    if output.is_dir() {
+        return Err(output::usage(format!(
+            "`{}` is a folder\nhint: name the file, as in `--output {}`",
+            output.display(),
+            output.join("model.tar.gz").display()
+        )));
+    }
+    if !folder.is_dir() {
+        return Err(output::usage(format!(
+            "the folder `{}` does not exist\nhint: make it first, or correct `--output`",
+            folder.display()
+        )));
+    }
+    Ok(())
+}
+
+/// Runs a job with progress on stderr; the epoch lines are what metric definitions read.
+pub(crate) fn run_job(options: &JobOptions) -> anyhow::Result<JobResult> {
+    let stop = signals::stop_flag()?;
+    let mut bar: Option<Progress> = None;
+    let outcome = job::run(options, &stop, &mut |event| match event {
+        JobEvent::Note(text) => tracing::info!("{text}"),
+        JobEvent::Warning(text) => tracing::warn!("{text}"),
+        JobEvent::Extracting { total: 0, .. } => {}
+        JobEvent::Extracting { done, total } => {
+            bar.get_or_insert_with(|| Progress::start("features", total)).set(done);
+            if done == total
+                && let Some(bar) = bar.take()
+            {
+                bar.finish();
+            }
+        }
+        JobEvent::Epoch { epoch, epochs } => {
+            let valid = match (epoch.valid_loss, epoch.valid_accuracy) {
+                (Some(loss), Some(accuracy)) => {
+                    format!(" valid_loss={loss:.4} valid_accuracy={accuracy:.4}")
+                }
+                _ => String::new(),
+            };
+            tracing::info!(
+                "epoch={}/{epochs} train_loss={:.4} train_accuracy={:.4}{valid} learning_rate={:.6}",
+                epoch.epoch,
+                epoch.train_loss,
+                epoch.train_accuracy,
+                epoch.learning_rate
+            );
+        }
+    });
+    if let Some(bar) = bar.take() {
+        bar.finish();
+    }
+    Ok(outcome?)
+}
+
+fn beside(output: &Path, name: &str) -> PathBuf {
+    output.with_file_name(name)
+}
+
+fn metrics_path(output: &Path) -> PathBuf {
+    beside(output, "metrics.json")
+}
+
+fn report_path(output: &Path) -> PathBuf {
+    beside(output, "report.html")
+}
+
+/// Writes the model and what belongs beside it.
+pub(crate) fn save(result: &JobResult, output: &Path) -> anyhow::Result<()> {
+    result.package.write(output)?;
+    write_outputs(result, &metrics_path(output), &report_path(output))
+}
+
+/// Writes metrics.json and report.html.
+pub(crate) fn write_outputs(
+    result: &JobResult,
+    metrics: &Path,
+    report: &Path,
+) -> anyhow::Result<()> {
+    use anyhow::Context as _;
+    use std::io::Write as _;
+    let text = serde_json::to_string_pretty(&result.metrics)?;
+    for (path, text) in [(metrics, &text), (report, &result.report)] {
+        write_aside(path, |file| file.write_all(text.as_bytes()))
+            .with_context(|| format!("cannot write `{}`", path.display()))?;
+    }
+    Ok(())
+}
+
+/// The accuracies, and where the time went.
+pub(crate) fn summary(result: &JobResult) {
+    for (split, found) in &result.evaluations {
+        if *split != Split::Train {
+            line(format!(
+                "{:5}  top-1 {:.1} %  top-5 {:.1} %  loss {:.3}  ({} photos)",
+                split.name(),
+                100.0 * found.top1,
+                100.0 * found.top5,
+                found.loss,
+                found.count
+            ));
+        }
+    }
+    let took = |name: &str| result.seconds.get(name).copied().unwrap_or(0.0);
+    line(format!(
+        "took {:.1} s: features {:.1} s, head {:.1} s",
+        took("total"),
+        took("features"),
+        took("head")
+    ));
+}
+
+/// Exit codes tell an interruption from a failure.
+pub(crate) fn is_interruption(error: &anyhow::Error) -> bool {
+    crate::code_of(error) == ErrorCode::Interrupted
+}

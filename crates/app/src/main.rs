@@ -1,0 +1,99 @@
+//! `kennel`: the one binary. This file is the command line's outline; each command is a module.
+
+mod commands;
+mod output;
+mod serve;
+mod signals;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use kennel_base::{ErrorCode, ErrorCoded};
+
+/// From a folder of labelled photos to a served image classifier, in one binary.
+#[derive(Debug, Parser)]
+#[command(name = "kennel", version, about, max_term_width = 100)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Draw a sample set, train, serve and classify: the whole pipeline, offline
+    Demo(commands::demo::Arguments),
+    /// Train a classifier: a folder of photos in, model.tar.gz out
+    Train(Box<commands::train::Arguments>),
+    /// Labels and probabilities for photos, folders or addresses
+    Predict(commands::predict::Arguments),
+    /// Accuracy of a model on a folder of labelled photos
+    Evaluate(commands::evaluate::Arguments),
+    /// Serve a model over HTTP (SageMaker's hosting contract)
+    Serve(commands::serve::Arguments),
+    /// Look at a folder of photos before training
+    #[command(subcommand)]
+    Data(commands::data::Command),
+    /// Backbones: list, show, pull, add
+    #[command(subcommand)]
+    Hub(commands::hub::Command),
+    /// Engines that run the networks: list, install, bench
+    #[command(subcommand)]
+    Engine(commands::engine::Command),
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let filter = tracing_subscriber::EnvFilter::try_from_env("KENNEL_LOG")
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()))
+        .with_target(false)
+        .init();
+    let outcome = match cli.command {
+        Command::Demo(arguments) => commands::demo::run(arguments),
+        Command::Train(arguments) => commands::train::run(*arguments),
+        Command::Predict(arguments) => commands::predict::run(arguments),
+        Command::Evaluate(arguments) => commands::evaluate::run(arguments),
+        Command::Serve(arguments) => commands::serve::run(arguments),
+        Command::Data(command) => commands::data::run(command),
+        Command::Hub(command) => commands::hub::run(command),
+        Command::Engine(command) => commands::engine::run(command),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            output::error(&error);
+            ExitCode::from(code_of(&error).exit_code())
+        }
+    }
+}
+
+/// The code of the first error in the chain that has one.
+pub(crate) fn code_of(error: &anyhow::Error) -> ErrorCode {
+    use kennel_infer::classifier::ClassifyError;
+    use kennel_infer::engine::EngineError;
+    use kennel_infer::hub::HubError;
+    use kennel_infer::package::PackageError;
+    use kennel_train::dataset::DatasetError;
+    use kennel_train::job::JobError;
+    for cause in error.chain() {
+        macro_rules! try_each {
+            ($($kind:ty),+) => {
+                $(if let Some(found) = cause.downcast_ref::<$kind>() { return found.code(); })+
+            };
+        }
+        try_each!(
+            JobError,
+            DatasetError,
+            HubError,
+            PackageError,
+            EngineError,
+            ClassifyError,
+            kennel_base::HyperparameterError,
+            output::UsageError
+        );
+    }
+    ErrorCode::Internal
+}

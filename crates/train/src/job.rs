@@ -1,0 +1,613 @@
+//! A whole training job: photos in, model.tar.gz, metrics.json and report.html out. The command line,
+//! the SageMaker container and later the platform all call [`run`].
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicBool;
+use std::time::{Duration, Instant};
+
+use kennel_base::{ErrorCode, ErrorCoded, TrainOptions};
+use kennel_infer::engine::{self, EngineError};
+use kennel_infer::hub::{self, Backbone, HubError, OpenOptions};
+use kennel_infer::onnx::{self, OnnxError};
+use kennel_infer::package::{
+    BackboneRecord, DataRecord, MANIFEST_FORMAT, Manifest, Package, PackageError,
+};
+use kennel_infer::photo::encode_jpeg;
+use kennel_infer::pipeline::{self, PipelineError, PipelineOptions};
+use kennel_infer::preprocess::{Preprocess, Preprocessor, Resize, View};
+use sha2::{Digest, Sha256};
+
+use crate::cache::{CacheError, CacheKey, FeatureCache};
+use crate::dataset::{Dataset, DatasetError, Problem, ProblemKind, Split, SplitOptions};
+use crate::evaluate::{Evaluation, evaluate};
+use crate::features::{self, ExtractRequest, Extraction, FeatureMatrix};
+use crate::head::{self, CheckpointError, Epoch, HeadRequest, TrainedHead};
+use crate::report;
+
+/// Where the photos are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Photos {
+    /// One folder, in either layout.
+    Folder(PathBuf),
+    /// One folder per split, as SageMaker's channels.
+    Splits(Vec<(Split, PathBuf)>),
+}
+
+/// Everything a training job is told.
+#[derive(Debug, Clone, PartialEq)]
+pub struct JobOptions {
+    /// The photos.
+    pub photos: Photos,
+    /// Backbone by name or path.
+    pub backbone: String,
+    /// How the backbone is opened.
+    pub open: OpenOptions,
+    /// How photos without splits are divided.
+    pub split: SplitOptions,
+    /// Options of the head.
+    pub train: TrainOptions,
+    /// Engine, workers, batch.
+    pub pipeline: PipelineOptions,
+    /// Share of photos that may be unusable.
+    pub max_bad: f64,
+    /// Folder of feature caches.
+    pub cache: PathBuf,
+    /// Folder for the state of interrupted runs.
+    pub checkpoints: PathBuf,
+}
+
+/// What a job tells while it runs.
+#[derive(Debug, Clone, PartialEq)]
+pub enum JobEvent {
+    /// A plain sentence worth a line in the log.
+    Note(String),
+    /// Something is wrong with the data or the set-up.
+    Warning(String),
+    /// Feature extraction: vectors done and vectors to do.
+    Extracting {
+        /// Done.
+        done: usize,
+        /// In all.
+        total: usize,
+    },
+    /// An epoch ended.
+    Epoch {
+        /// Its numbers.
+        epoch: Epoch,
+        /// Epochs in all.
+        epochs: usize,
+    },
+}
+
+/// Why a job failed.
+#[derive(Debug, thiserror::Error)]
+pub enum JobError {
+    /// The photos.
+    #[error(transparent)]
+    Dataset(#[from] DatasetError),
+    /// The backbone.
+    #[error(transparent)]
+    Hub(#[from] HubError),
+    /// The graph.
+    #[error(transparent)]
+    Onnx(#[from] OnnxError),
+    /// The engine.
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+    /// Extraction.
+    #[error(transparent)]
+    Pipeline(#[from] PipelineError),
+    /// The cache.
+    #[error(transparent)]
+    Cache(#[from] CacheError),
+    /// The checkpoint.
+    #[error(transparent)]
+    Checkpoint(#[from] CheckpointError),
+    /// The package.
+    #[error(transparent)]
+    Package(#[from] PackageError),
+    /// No training photo was left.
+    #[error("no photo is left to train on\nhint: `kennel data inspect DIR` says what is wrong with each")]
+    NothingToTrain,
+    /// The loss became infinite.
+    #[error("training diverged in epoch {epoch} at learning rate {rate:e}: the loss is no number\nhint: lower `--learning-rate`")]
+    Diverged {
+        /// Epoch, from 1.
+        epoch: usize,
+        /// Learning rate of the step.
+        rate: f64,
+    },
+    /// A signal stopped the job.
+    #[error("interrupted: {state}\nhint: run the same command again to go on from there")]
+    Interrupted {
+        /// What is kept.
+        state: String,
+    },
+    /// Kennel's own fault.
+    #[error("internal error: {reason}\nhint: report it")]
+    Internal {
+        /// What happened.
+        reason: String,
+    },
+}
+
+impl ErrorCoded for JobError {
+    fn code(&self) -> ErrorCode {
+        match self {
+            JobError::Dataset(e) => e.code(),
+            JobError::Hub(e) => e.code(),
+            JobError::Onnx(e) => e.code(),
+            JobError::Engine(e) => e.code(),
+            JobError::Package(e) => e.code(),
+            JobError::Pipeline(_) | JobError::Internal { .. } => ErrorCode::Internal,
+            JobError::Cache(_) | JobError::Checkpoint(_) => ErrorCode::Internal,
+            JobError::NothingToTrain | JobError::Diverged { .. } => ErrorCode::InvalidInput,
+            JobError::Interrupted { .. } => ErrorCode::Interrupted,
+        }
+    }
+}
+
+/// What a job made.
+#[derive(Debug)]
+pub struct JobResult {
+    /// The model, metrics.json and report.html inside.
+    pub package: Package,
+    /// metrics.json.
+    pub metrics: serde_json::Value,
+    /// report.html.
+    pub report: String,
+    /// Evaluation per split that has photos.
+    pub evaluations: Vec<(Split, Evaluation)>,
+    /// Epochs that ran.
+    pub history: Vec<Epoch>,
+    /// Time per part of the job.
+    pub seconds: BTreeMap<String, f64>,
+}
+
+/// Runs a job to its end.
+///
+/// # Errors
+/// [`JobError`]; after [`JobError::Interrupted`] the same call goes on where this one stopped.
+pub fn run(
+    options: &JobOptions,
+    stop: &AtomicBool,
+    tell: &mut dyn FnMut(JobEvent),
+) -> Result<JobResult, JobError> {
+    let begun = Instant::now();
+    let mut seconds = BTreeMap::new();
+    let mut lap = |name: &str, since: Instant| {
+        seconds.insert(name.to_owned(), since.elapsed().as_secs_f64());
+    };
+    let mut warnings: Vec<String> = Vec::new();
+
+    let started = Instant::now();
+    let mut dataset = match &options.photos {
+        Photos::Folder(root) => Dataset::scan(root, &options.split)?,
+        Photos::Splits(splits) => {
+            let root = splits.first().map(|(_, p)| p.clone()).unwrap_or_default();
+            Dataset::from_splits(&root, splits, &options.split)?
+        }
+    };
+    dataset.hash(stop, &mut |_, _| {})?;
+    lap("scan", started);
+    let per_split =
+        Split::ALL.map(|s| format!("{} {}", dataset.of_split(s).count(), s)).join(", ");
+    tell(JobEvent::Note(format!("{} classes: {per_split} photos", dataset.classes.len())));
+
+    let started = Instant::now();
+    let backbone = hub::open(&options.backbone, &options.open)?;
+    lap("backbone", started);
+    let width = backbone.cut.width.ok_or_else(|| JobError::Internal {
+        reason: format!("the width of `{}` is unknown", backbone.cut.tensor),
+    })?;
+    let kind = options.pipeline.engine.unwrap_or_else(engine::preferred);
+    tell(JobEvent::Note(format!(
+        "backbone {}: {width} features from `{}`, engine {kind}",
+        backbone.name, backbone.cut.tensor
+    )));
+
+    // What is used: everything that can be read and is not a copy.
+    let mut problems = dataset.duplicates();
+    let mut used: Vec<bool> = dataset.photos.iter().map(|p| p.content.is_some()).collect();
+    for (index, problem) in &problems {
+        used[*index] = used[*index] && !problem.kind.is_skipped();
+    }
+    for (index, photo) in dataset.photos.iter().enumerate() {
+        if photo.content.is_none() {
+            problems.push((index, unreadable(photo.path.clone(), "the file cannot be read")));
+        }
+    }
+
+    let started = Instant::now();
+    let key = CacheKey {
+        backbone: backbone.sha256.clone(),
+        preprocess: backbone.preprocess.clone(),
+        engine: kind,
+    };
+    let mut cache = FeatureCache::open(&options.cache, &key, width)?;
+    let pipeline = PipelineOptions { engine: Some(kind), ..options.pipeline };
+    let request = ExtractRequest {
+        dataset: &dataset,
+        used: &used,
+        backbone: &backbone,
+        train: &options.train,
+        options: &pipeline,
+    };
+    let extraction = features::extract(&request, &mut cache, stop, &mut |done, total| {
+        tell(JobEvent::Extracting { done, total });
+    })?;
+    drop(cache);
+    lap("features", started);
+    tell(JobEvent::Note(extraction_note(&extraction)));
+    for (index, problem) in &extraction.problems {
+        used[*index] = false;
+        problems.push((*index, problem.clone()));
+    }
+    problems.sort_by_key(|(index, _)| *index);
+    check_problems(&dataset, &problems, options.max_bad, &mut warnings)?;
+    check_classes(&dataset, &extraction, &mut warnings);
+    for warning in &warnings {
+        tell(JobEvent::Warning(warning.clone()));
+    }
+
+    let digest = data_digest(&dataset, &used);
+    let started = Instant::now();
+    let [train, valid, _] = &extraction.splits;
+    let checkpoint = options
+        .checkpoints
+        .join(format!("{}.checkpoint", checkpoint_name(&digest, &key, &options.train)));
+    let trained = head::train(
+        &HeadRequest {
+            train,
+            valid,
+            classes: dataset.classes.len(),
+            options: &options.train,
+            original: backbone.classifier.as_ref(),
+            checkpoint: Some(&checkpoint),
+        },
+        stop,
+        &mut |epoch| tell(JobEvent::Epoch { epoch: *epoch, epochs: options.train.epochs }),
+    )?;
+    lap("head", started);
+    if trained.resumed {
+        tell(JobEvent::Note("went on from the checkpoint of an interrupted run".into()));
+    }
+
+    if trained.matched > 0 {
+        tell(JobEvent::Note(format!(
+            "{} of {} classes are known to the backbone and started from its own classifier",
+            trained.matched,
+            dataset.classes.len()
+        )));
+    }
+
+    let started = Instant::now();
+    let mut evaluations = Vec::new();
+    for (split, matrix) in Split::ALL.into_iter().zip(&extraction.splits) {
+        if !matrix.is_empty() {
+            let logits = head::logits(&trained.layers, matrix)?;
+            evaluations.push((split, evaluate(&logits, &matrix.labels, dataset.classes.len())));
+        }
+    }
+    let assembly = Assembly {
+        options,
+        dataset: &dataset,
+        backbone: &backbone,
+        extraction: &extraction,
+        trained: &trained,
+        evaluations: &evaluations,
+        problems: &problems,
+        warnings: &warnings,
+        digest,
+        engine: kind.to_string(),
+    };
+    let network = onnx::append_head(&backbone.model, &trained.layers)?;
+    let thumbnails = assembly.mistakes();
+    lap("package", started);
+    seconds.insert("total".to_owned(), begun.elapsed().as_secs_f64());
+    let metrics = assembly.metrics(&seconds);
+    let report = report::render(&assembly.report(&seconds, thumbnails));
+    let pretty = serde_json::to_vec_pretty(&metrics).unwrap_or_default();
+    let package = Package {
+        manifest: assembly.manifest(width),
+        network: network.to_bytes(),
+        extras: BTreeMap::from([
+            ("metrics.json".to_owned(), pretty),
+            ("report.html".to_owned(), report.clone().into_bytes()),
+        ]),
+    };
+    Ok(JobResult { package, metrics, report, evaluations, history: trained.history, seconds })
+}
+
+fn unreadable(path: PathBuf, reason: &str) -> Problem {
+    Problem { path, kind: ProblemKind::Unreadable, reason: reason.to_owned(), action: "not used" }
+}
+
+fn extraction_note(extraction: &Extraction) -> String {
+    if extraction.computed == 0 {
+        return format!("all {} feature vectors came from the cache", extraction.cached);
+    }
+    let seconds = extraction.elapsed.as_secs_f64().max(1e-9);
+    format!(
+        "{} feature vectors computed in {seconds:.1} s ({:.0} per second), {} from the cache",
+        extraction.computed,
+        extraction.computed as f64 / seconds,
+        extraction.cached
+    )
+}
+
+fn check_problems(
+    dataset: &Dataset,
+    problems: &[(usize, Problem)],
+    max_bad: f64,
+    warnings: &mut Vec<String>,
+) -> Result<(), DatasetError> {
+    let of_kind = |kind| problems.iter().filter(move |(_, p)| p.kind == kind);
+    let bad = of_kind(ProblemKind::Unreadable).count();
+    if let Some((_, first)) = of_kind(ProblemKind::Unreadable).next() {
+        if bad as f64 > max_bad * dataset.photos.len() as f64 {
+            return Err(DatasetError::TooManyBad {
+                bad,
+                total: dataset.photos.len(),
+                allowed: max_bad,
+                first: first.path.display().to_string(),
+                reason: first.reason.clone(),
+            });
+        }
+        warnings.push(format!(
+            "{bad} photos cannot be read and are not used; the first: `{}`: {}",
+            first.path.display(),
+            first.reason
+        ));
+    }
+    for (kind, text) in [
+        (ProblemKind::AcrossSplits, "also stand in another split and are used in one only"),
+        (ProblemKind::TwoClasses, "stand under two classes and are not used"),
+        (ProblemKind::Duplicate, "are copies and are used once"),
+    ] {
+        let count = of_kind(kind).count();
+        if let Some((_, first)) = of_kind(kind).next() {
+            warnings.push(format!("{count} photos {text}; the first: `{}`", first.path.display()));
+        }
+    }
+    Ok(())
+}
+
+fn check_classes(dataset: &Dataset, extraction: &Extraction, warnings: &mut Vec<String>) {
+    let mut counts = vec![0usize; dataset.classes.len()];
+    for &label in &extraction.splits[0].labels {
+        counts[label] += 1;
+    }
+    for (class, &count) in dataset.classes.iter().zip(&counts) {
+        if count == 0 {
+            warnings.push(format!("class `{}` has no training photo", class.key));
+        }
+    }
+    let largest = counts.iter().max().copied().unwrap_or(0);
+    let smallest = counts.iter().filter(|c| **c > 0).min().copied().unwrap_or(0);
+    if smallest > 0 && largest >= 5 * smallest {
+        warnings.push(format!(
+            "the largest class has {largest} training photos, the smallest {smallest}; consider `--class-weights`"
+        ));
+    }
+}
+
+/// SHA-256 over the sorted (split, class, content) of every photo used.
+fn data_digest(dataset: &Dataset, used: &[bool]) -> String {
+    let mut lines: Vec<String> = dataset
+        .photos
+        .iter()
+        .zip(used)
+        .filter(|(_, used)| **used)
+        .filter_map(|(p, _)| {
+            let content = kennel_infer::hex(&p.content?);
+            Some(format!("{}\t{}\t{content}\n", p.split, dataset.classes[p.class].key))
+        })
+        .collect();
+    lines.sort();
+    kennel_infer::hex(&Sha256::digest(lines.concat()))
+}
+
+/// A checkpoint belongs to exactly this data, these features and these options.
+fn checkpoint_name(digest: &str, key: &CacheKey, options: &TrainOptions) -> String {
+    let text = format!("{digest}\n{key:?}\n{options:?}\n{}", env!("CARGO_PKG_VERSION"));
+    kennel_infer::hex(&Sha256::digest(text))[..24].to_owned()
+}
+
+/// Everything that goes into the outputs.
+struct Assembly<'a> {
+    options: &'a JobOptions,
+    dataset: &'a Dataset,
+    backbone: &'a Backbone,
+    extraction: &'a Extraction,
+    trained: &'a TrainedHead,
+    evaluations: &'a [(Split, Evaluation)],
+    problems: &'a [(usize, Problem)],
+    warnings: &'a [String],
+    digest: String,
+    engine: String,
+}
+
+impl Assembly<'_> {
+    fn skipped(&self) -> usize {
+        self.problems.iter().filter(|(_, p)| p.kind == ProblemKind::Unreadable).count()
+    }
+
+    fn flat_metrics(&self) -> BTreeMap<String, f64> {
+        let mut flat = BTreeMap::new();
+        for (split, found) in self.evaluations {
+            flat.insert(format!("{split}_top1"), found.top1);
+            flat.insert(format!("{split}_top5"), found.top5);
+            flat.insert(format!("{split}_loss"), found.loss);
+        }
+        flat
+    }
+
+    fn manifest(&self, width: usize) -> Manifest {
+        Manifest {
+            format: MANIFEST_FORMAT,
+            kennel_version: env!("CARGO_PKG_VERSION").to_owned(),
+            classes: self.dataset.classes.clone(),
+            preprocess: self.backbone.preprocess.clone(),
+            backbone: BackboneRecord {
+                name: self.backbone.name.clone(),
+                sha256: self.backbone.sha256.clone(),
+                features: self.backbone.cut.tensor.clone(),
+                width,
+                license: self.backbone.license.clone(),
+                fixed_batch: self.backbone.fixed_batch,
+            },
+            training: self.options.train.clone(),
+            data: DataRecord {
+                sha256: self.digest.clone(),
+                photos: Split::ALL
+                    .into_iter()
+                    .zip(&self.extraction.splits)
+                    .map(|(s, m)| (s.name().to_owned(), m.len()))
+                    .collect(),
+                skipped: self.skipped(),
+            },
+            metrics: self.flat_metrics(),
+            engine: self.engine.clone(),
+        }
+    }
+
+    fn metrics(&self, seconds: &BTreeMap<String, f64>) -> serde_json::Value {
+        let splits: serde_json::Map<String, serde_json::Value> = self
+            .evaluations
+            .iter()
+            .map(|(split, e)| {
+                let value = serde_json::json!({
+                    "top1": e.top1, "top5": e.top5, "loss": e.loss, "count": e.count,
+                });
+                (split.name().to_owned(), value)
+            })
+            .collect();
+        serde_json::json!({
+            "metrics": splits,
+            "best_epoch": self.trained.best_epoch,
+            "warm_started_classes": self.trained.matched,
+            "epochs": self.trained.history,
+            "classes": self.dataset.classes.len(),
+            "skipped": self.skipped(),
+            "features": {
+                "cached": self.extraction.cached,
+                "computed": self.extraction.computed,
+                "seconds_decode": self.extraction.times.decode.as_secs_f64(),
+                "seconds_preprocess": self.extraction.times.preprocess.as_secs_f64(),
+                "seconds_engine": self.extraction.times.engine.as_secs_f64(),
+            },
+            "seconds": seconds,
+        })
+    }
+
+    /// The worst mistakes of the split that measures, with small pictures.
+    fn mistakes(&self) -> Vec<report::Mistake> {
+        let Some((split, found)) = self.evaluations.last() else { return Vec::new() };
+        let matrix: &FeatureMatrix = &self.extraction.splits[*split as usize];
+        let small = Preprocess {
+            resize: Resize::ShorterSide(160),
+            crop: [160, 160],
+            mean: [0.0; 3],
+            std: [1.0; 3],
+        };
+        let Ok(mut preprocessor) = Preprocessor::new(&small) else { return Vec::new() };
+        let name = |class: usize| self.dataset.classes[class].name.clone();
+        found
+            .mistakes
+            .iter()
+            .take(24)
+            .filter_map(|m| {
+                let path = &self.dataset.photos[*matrix.photos.get(m.position)?].path;
+                let photo = pipeline::read(path, &self.options.pipeline.limits).ok()?;
+                let pixels = preprocessor.crop(&photo, View::Centre).ok()?;
+                Some(report::Mistake {
+                    path: short_path(path, &self.dataset.root),
+                    truth: name(m.truth),
+                    predicted: name(m.predicted),
+                    probability: f64::from(m.probability),
+                    truth_probability: f64::from(m.truth_probability),
+                    thumbnail_jpeg: encode_jpeg(pixels, 160, 160, 80).ok()?,
+                })
+            })
+            .collect()
+    }
+
+    fn report(
+        &self,
+        seconds: &BTreeMap<String, f64>,
+        mistakes: Vec<report::Mistake>,
+    ) -> report::Report {
+        let took = |name: &str| {
+            let value = seconds.get(name).copied().unwrap_or(0.0);
+            format!("{value:.1} s")
+        };
+        let photos = Split::ALL
+            .into_iter()
+            .zip(&self.extraction.splits)
+            .map(|(s, m)| format!("{} {s}", m.len()))
+            .collect::<Vec<_>>()
+            .join(", ");
+        let facts = [
+            ("backbone", self.backbone.name.clone()),
+            ("features", format!("{} from `{}`", self.extraction.splits[0].width, self.backbone.cut.tensor)),
+            ("head", self.options.train.head.to_string()),
+            ("engine", self.engine.clone()),
+            ("classes", self.dataset.classes.len().to_string()),
+            ("photos", photos),
+            ("skipped", self.skipped().to_string()),
+            ("best epoch", self.trained.best_epoch.to_string()),
+            ("features took", took("features")),
+            ("head took", took("head")),
+            ("whole job", took("total")),
+            ("kennel", env!("CARGO_PKG_VERSION").to_owned()),
+        ];
+        report::Report {
+            title: format!("Training report: {}", self.dataset.root.display()),
+            facts: facts.into_iter().map(|(k, v)| (k.to_owned(), v)).collect(),
+            notes: self.warnings.to_vec(),
+            epochs: self
+                .trained
+                .history
+                .iter()
+                .map(|e| report::EpochPoint {
+                    epoch: e.epoch,
+                    train_loss: e.train_loss,
+                    valid_loss: e.valid_loss,
+                    train_accuracy: e.train_accuracy,
+                    valid_accuracy: e.valid_accuracy,
+                    learning_rate: e.learning_rate,
+                })
+                .collect(),
+            evaluations: self
+                .evaluations
+                .iter()
+                .rev()
+                .map(|(split, e)| report::Evaluation {
+                    split: split.name().to_owned(),
+                    classes: self.dataset.classes.iter().map(|c| c.name.clone()).collect(),
+                    confusion: e.confusion.clone(),
+                    top1: e.top1,
+                    top5: e.top5,
+                    count: e.count,
+                })
+                .collect(),
+            mistakes,
+            options_json: serde_json::to_string_pretty(&self.options.train).unwrap_or_default(),
+        }
+    }
+}
+
+fn short_path(path: &Path, root: &Path) -> String {
+    path.strip_prefix(root).unwrap_or(path).display().to_string()
+}
+
+/// A duration as people write it.
+pub fn shown(duration: Duration) -> String {
+    let seconds = duration.as_secs_f64();
+    if seconds < 90.0 { format!("{seconds:.1} s") } else { format!("{:.1} min", seconds / 60.0) }
+}
+
+#[cfg(test)]
+mod tests;
