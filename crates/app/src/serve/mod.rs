@@ -11,6 +11,7 @@ mod request;
 mod worker;
 
 use std::net::SocketAddr;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -24,7 +25,7 @@ use axum::routing::{get, post};
 use kennel_base::ErrorCode;
 use kennel_infer::classifier::Classifier;
 use kennel_infer::engine::EngineOptions;
-use kennel_infer::fetch::{FetchOptions, Fetcher};
+use kennel_infer::fetch::{FetchError, FetchOptions, Fetcher};
 use kennel_infer::package::{Manifest, Package};
 use kennel_infer::photo::DecodeLimits;
 use tokio::net::TcpListener;
@@ -148,7 +149,12 @@ impl Service {
         let loader = {
             let (shared, package) = (Arc::clone(&shared), self.package);
             std::thread::Builder::new().name("loader".into()).spawn(move || {
-                if let Err(e) = start_workers(&shared, &package) {
+                // A panic in an engine while loading must end the server, not leave it waiting for ever.
+                let outcome = catch_unwind(AssertUnwindSafe(|| start_workers(&shared, &package)));
+                let outcome = outcome.unwrap_or_else(|_| {
+                    Err(anyhow::anyhow!("the engine stopped unexpectedly while loading the model\nhint: try the other engine with `--engine`"))
+                });
+                if let Err(e) = outcome {
                     let _ = failed.send(e);
                 }
             })?
@@ -321,8 +327,11 @@ async fn fetch(shared: &Arc<Shared>, url: String) -> Result<Vec<u8>, Failure> {
         .await
         .map_err(|e| Failure::new(ErrorCode::Internal, e.to_string()))?;
     outcome.map(|found| found.bytes).map_err(|e| {
-        let code =
-            if e.is_callers_fault() { ErrorCode::InvalidInput } else { ErrorCode::Upstream };
+        let code = match &e {
+            FetchError::Busy { .. } => ErrorCode::Throttled,
+            e if e.is_callers_fault() => ErrorCode::InvalidInput,
+            _ => ErrorCode::Upstream,
+        };
         Failure::new(code, e.to_string())
     })
 }

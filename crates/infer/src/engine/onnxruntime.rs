@@ -137,6 +137,9 @@ impl fmt::Debug for OnnxRuntimeSession {
 }
 
 pub(super) fn load(onnx: &Arc<Vec<u8>>, threads: usize) -> Result<Box<dyn Session>, EngineError> {
+    // INVARIANT: no call into `ort` before the library is loaded; it would look for one by itself and
+    // panic when it finds none.
+    environment()?;
     Ok(Box::new(session(onnx, threads, PrepackedWeights::new())?))
 }
 

@@ -184,9 +184,10 @@ impl<'a> View<'a> {
             }
             _ => {
                 // Any other operation on constants alone is a constant of a shape not worked out here.
-                let mut reads = node.input.iter().filter(|n| !n.is_empty()).peekable();
-                reads.peek()?;
-                reads.all(|n| self.constant(n, depth + 1).is_some()).then_some(None)
+                // What a subgraph reads from around it counts, or an `If` on a constant would be one.
+                let reads = self.reads(index);
+                let constant = |name: &&str| self.constant(name, depth + 1).is_some();
+                (!reads.is_empty() && reads.iter().all(constant)).then_some(None)
             }
         }
     }

@@ -136,7 +136,10 @@ fn a_truncated_or_damaged_archive_is_refused() {
     for place in (10..bytes.len()).step_by(5) {
         let mut flipped = bytes.clone();
         flipped[place] ^= 0x10;
-        assert!(read_bytes(&flipped).is_err(), "a flipped bit at {place} passes");
+        // The last bits of a compressed stream are padding: what passes must be unchanged.
+        if let Ok(read) = read_bytes(&flipped) {
+            same(&read, &tiny_package(3));
+        }
     }
 }
 
