@@ -162,13 +162,13 @@ pub struct TrainOptions {
     pub head: HeadKind,
     /// Optimiser.
     pub optimizer: OptimizerKind,
-    /// Peak learning rate.
+    /// Peak learning rate; 0 chooses by how the head starts, see [`TrainOptions::resolve`].
     pub learning_rate: f64,
     /// Learning rate schedule.
     pub schedule: ScheduleKind,
     /// Photos per optimiser step.
     pub batch_size: usize,
-    /// Passes over the training photos.
+    /// Passes over the training photos; 0 chooses by their number, see [`TrainOptions::resolve`].
     pub epochs: usize,
     /// Weight decay: decoupled for AdamW, L2 for the others.
     pub weight_decay: f64,
@@ -196,10 +196,10 @@ impl Default for TrainOptions {
         TrainOptions {
             head: HeadKind::Linear,
             optimizer: OptimizerKind::AdamW,
-            learning_rate: 0.0005,
+            learning_rate: 0.0,
             schedule: ScheduleKind::OneCycle,
             batch_size: 64,
-            epochs: 15,
+            epochs: 0,
             weight_decay: 0.01,
             label_smoothing: 0.0,
             dropout: 0.0,
@@ -220,7 +220,25 @@ const NAMES: &[&str] = &[
     "warm_start", "seed",
 ];
 
+/// Optimiser steps that a head needs to settle, whatever the number of photos.
+const STEPS: usize = 1_500;
+
 impl TrainOptions {
+    /// The options with nothing left to choose, for this many training photos and a head that starts
+    /// warm or not. Epochs: as many as make about 1,500 steps, 15 to 100. Learning rate: 0.0005 from a
+    /// warm start, which a large rate would forget, and 0.002 otherwise.
+    pub fn resolve(&self, photos: usize, warm: bool) -> TrainOptions {
+        let mut options = self.clone();
+        if options.epochs == 0 {
+            let per_epoch = photos.div_ceil(self.batch_size.max(1)).max(1);
+            options.epochs = STEPS.div_ceil(per_epoch).clamp(15, 100);
+        }
+        if options.learning_rate == 0.0 {
+            options.learning_rate = if warm { 0.0005 } else { 0.002 };
+        }
+        options
+    }
+
     /// Sets one option from text. Dashes and underscores are the same; SageMaker's own names
     /// `mini_batch_size`, `lr`, `learning-rate`, `hidden`, and `early_stopping_patience` are understood.
     ///
@@ -265,6 +283,8 @@ impl TrainOptions {
             "optimizer" => word(text.parse().map(|v| self.optimizer = v))?,
             "schedule" | "lr_schedule" => word(text.parse().map(|v| self.schedule = v))?,
             "augmentation" => word(text.parse().map(|v| self.augmentation = v))?,
+            "learning_rate" | "lr" if text == "auto" => self.learning_rate = 0.0,
+            "epochs" if text == "auto" => self.epochs = 0,
             "learning_rate" | "lr" => {
                 self.learning_rate = number(1e-9, 1e3, "a positive number such as 0.001")?;
             }

@@ -12,6 +12,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::photo::Photo;
 
+/// Version of what this module and the decoders make of a photo. Part of the feature cache's key:
+/// raise it with every change that moves a pixel, or old features are taken for new ones.
+pub const PIXELS_VERSION: u32 = 2;
+
 /// How a photo is brought to size before the crop.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

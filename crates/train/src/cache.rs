@@ -9,7 +9,7 @@ use std::io::{BufWriter, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use kennel_infer::engine::EngineKind;
-use kennel_infer::preprocess::Preprocess;
+use kennel_infer::preprocess::{PIXELS_VERSION, Preprocess};
 use sha2::{Digest, Sha256};
 
 /// First bytes of a segment: the format and its version.
@@ -31,7 +31,8 @@ pub struct CacheKey {
 impl CacheKey {
     fn folder_name(&self) -> String {
         let settings = serde_json::to_string(&self.preprocess).unwrap_or_default();
-        let text = format!("{}\n{settings}\n{}\n", self.backbone, self.engine);
+        let text =
+            format!("{}\n{settings}\n{}\npixels {PIXELS_VERSION}\n", self.backbone, self.engine);
         kennel_infer::hex(&Sha256::digest(text))[..24].to_owned()
     }
 }

@@ -65,6 +65,8 @@ pub struct TrainedHead {
     pub resumed: bool,
     /// Classes that the backbone's own classifier recognised and that started from its rows.
     pub matched: usize,
+    /// The options with nothing left open, as they were used.
+    pub options: TrainOptions,
 }
 
 /// What a head is trained on and how.
@@ -323,16 +325,13 @@ pub fn train(
     if train.is_empty() || train.width == 0 {
         return Err(JobError::NothingToTrain);
     }
+    let given = options;
     let device = Device::flex().autodiff();
     let factor = common_scale(train);
     let features = scaled(train, factor);
     let valid = scaled(valid, factor);
-    let weights = class_weights(options, &train.labels, classes);
-    let steps_per_epoch = train.len().div_ceil(options.batch_size);
-    let total_steps = steps_per_epoch * options.epochs;
-
     let (mut matched, mut start) = (0, None);
-    if let (HeadKind::Linear, true, Some(original)) = (options.head, options.warm_start, original)
+    if let (HeadKind::Linear, true, Some(original)) = (given.head, given.warm_start, original)
         && let Some(warm) = warm::start(original, train, classes)?
     {
         matched = warm.matched;
@@ -341,6 +340,10 @@ pub fn train(
         fold(&mut layers, 1.0 / factor);
         start = Some(layers);
     }
+    let options = &given.resolve(train.len(), matched > 0);
+    let weights = class_weights(options, &train.labels, classes);
+    let steps_per_epoch = train.len().div_ceil(options.batch_size);
+    let total_steps = steps_per_epoch * options.epochs;
     let fresh = match (start, options.head) {
         (Some(layers), _) => layers,
         (None, HeadKind::Linear) => vec![fresh_layer(options.seed, 0, train.width, classes)],
@@ -470,6 +473,7 @@ pub fn train(
         stopped_early,
         resumed,
         matched,
+        options: options.clone(),
     })
 }
 

@@ -257,6 +257,7 @@ pub fn run(
     let checkpoint = options
         .checkpoints
         .join(format!("{}.checkpoint", checkpoint_name(&digest, &key, &options.train)));
+    let epochs = options.train.resolve(train.len(), false).epochs;
     let trained = head::train(
         &HeadRequest {
             train,
@@ -267,7 +268,7 @@ pub fn run(
             checkpoint: Some(&checkpoint),
         },
         stop,
-        &mut |epoch| tell(JobEvent::Epoch { epoch: *epoch, epochs: options.train.epochs }),
+        &mut |epoch| tell(JobEvent::Epoch { epoch: *epoch, epochs }),
     )?;
     lap("head", started);
     if trained.resumed {
@@ -458,7 +459,7 @@ impl Assembly<'_> {
                 license: self.backbone.license.clone(),
                 fixed_batch: self.backbone.fixed_batch,
             },
-            training: self.options.train.clone(),
+            training: self.trained.options.clone(),
             data: DataRecord {
                 sha256: self.digest.clone(),
                 photos: Split::ALL
@@ -594,7 +595,7 @@ impl Assembly<'_> {
                 })
                 .collect(),
             mistakes,
-            options_json: serde_json::to_string_pretty(&self.options.train).unwrap_or_default(),
+            options_json: serde_json::to_string_pretty(&self.trained.options).unwrap_or_default(),
         }
     }
 }

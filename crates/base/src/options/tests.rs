@@ -31,6 +31,18 @@ fn bad_values_say_what_would_be_accepted() {
     assert_eq!(options, TrainOptions::default(), "a refused value changes nothing");
 }
 
+#[test]
+fn what_is_left_open_is_chosen_by_the_data() {
+    let open = TrainOptions::default();
+    assert_eq!(open.resolve(6_000, true).epochs, 16);
+    assert_eq!(open.resolve(320, false).epochs, 100);
+    assert_eq!(open.resolve(1_000_000, false).epochs, 15);
+    assert_eq!(open.resolve(320, true).learning_rate, 0.0005);
+    assert_eq!(open.resolve(320, false).learning_rate, 0.002);
+    let given = TrainOptions { epochs: 3, learning_rate: 0.1, ..open };
+    assert_eq!(given.resolve(320, true), given);
+}
+
 proptest! {
     #[test]
     fn no_text_panics(name in "[a-z_-]{1,20}|head|epochs|seed|lr|dropout", value in ".{0,20}") {
