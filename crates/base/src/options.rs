@@ -66,7 +66,10 @@ impl FromStr for HeadKind {
         let hidden = text.strip_prefix("mlp:").and_then(|n| n.parse::<usize>().ok());
         match hidden {
             Some(hidden) if (1..=16_384).contains(&hidden) => Ok(HeadKind::Mlp(hidden)),
-            _ => Err("expected `linear` or `mlp:UNITS` with 1 to 16384 units, as in `mlp:128`".into()),
+            _ => {
+                Err("expected `linear` or `mlp:UNITS` with 1 to 16384 units, as in `mlp:128`"
+                    .into())
+            }
         }
     }
 }
@@ -215,9 +218,21 @@ impl Default for TrainOptions {
 
 /// Names accepted by [`TrainOptions::set`], in the order that help texts list them.
 const NAMES: &[&str] = &[
-    "head", "optimizer", "learning_rate", "schedule", "batch_size", "epochs", "weight_decay",
-    "label_smoothing", "dropout", "early_stopping", "class_weights", "augmentation", "views",
-    "warm_start", "seed",
+    "head",
+    "optimizer",
+    "learning_rate",
+    "schedule",
+    "batch_size",
+    "epochs",
+    "weight_decay",
+    "label_smoothing",
+    "dropout",
+    "early_stopping",
+    "class_weights",
+    "augmentation",
+    "views",
+    "warm_start",
+    "seed",
 ];
 
 /// Optimiser steps that a head needs to settle, whatever the number of photos.
@@ -254,7 +269,8 @@ impl TrainOptions {
             hint: hint.to_owned(),
         };
         let number = |low: f64, high: f64, hint: &str| -> Result<f64, HyperparameterError> {
-            let parsed: f64 = text.parse().map_err(|_| invalid("it is not a number".into(), hint))?;
+            let parsed: f64 =
+                text.parse().map_err(|_| invalid("it is not a number".into(), hint))?;
             if parsed.is_finite() && (low..=high).contains(&parsed) {
                 Ok(parsed)
             } else {
@@ -275,9 +291,9 @@ impl TrainOptions {
             "false" | "False" | "0" => Ok(false),
             _ => Err(invalid("it is not a boolean".into(), "`true` or `false`")),
         };
-        let word = |result: Result<(), String>| result.map_err(|hint| {
-            invalid("it is not one of the choices".into(), &hint)
-        });
+        let word = |result: Result<(), String>| {
+            result.map_err(|hint| invalid("it is not one of the choices".into(), &hint))
+        };
         match key.as_str() {
             "head" => word(text.parse().map(|v| self.head = v))?,
             "optimizer" => word(text.parse().map(|v| self.optimizer = v))?,

@@ -24,7 +24,9 @@ pub enum ClassifyError {
     #[error(transparent)]
     Onnx(#[from] OnnxError),
     /// The network and the manifest do not belong together.
-    #[error("the model gives {logits} logits for {classes} classes\nhint: the package was altered; train it again")]
+    #[error(
+        "the model gives {logits} logits for {classes} classes\nhint: the package was altered; train it again"
+    )]
     Classes {
         /// Values per photo that came out.
         logits: usize,

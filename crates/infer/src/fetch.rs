@@ -174,10 +174,7 @@ impl Fetcher {
             }
             fetch.redirected = true;
         }
-        Err(FetchError::TooManyRedirects {
-            url: fetch.shown,
-            limit,
-        })
+        Err(FetchError::TooManyRedirects { url: fetch.shown, limit })
     }
 }
 
@@ -203,10 +200,7 @@ impl Fetch<'_> {
             .build();
         // The chain is written out so that no connector takes part that would go through a proxy.
         let connector = ().chain(TcpConnector::default()).chain(RustlsConnector::default());
-        let pinned = PinnedResolver {
-            host: target.host.to_string(),
-            addresses,
-        };
+        let pinned = PinnedResolver { host: target.host.to_string(), addresses };
         let agent = ureq::Agent::with_parts(config, connector, pinned);
         let response = agent
             .get(target.canonical())
@@ -216,35 +210,24 @@ impl Fetch<'_> {
 
         let status = response.status().as_u16();
         if matches!(status, 301 | 302 | 303 | 307 | 308) {
-            return self
-                .redirect(target, response.headers())
-                .map(Step::Redirect);
+            return self.redirect(target, response.headers()).map(Step::Redirect);
         }
         if status != 200 {
-            return Err(FetchError::Status {
-                url: self.url(),
-                status,
-            });
+            return Err(FetchError::Status { url: self.url(), status });
         }
         let content_type = self.content_type(response.headers())?;
         if response.body().content_length() > Some(options.max_bytes) {
             return Err(self.too_large());
         }
         let bytes = self.read(response.into_body().into_reader())?;
-        Ok(Step::Done(FetchedImage {
-            bytes,
-            content_type,
-        }))
+        Ok(Step::Done(FetchedImage { bytes, content_type }))
     }
 
     /// The addresses the connection may go to, every one of them checked.
     fn checked_addresses(&self, target: &Target) -> Result<Vec<SocketAddr>, FetchError> {
         let open = self.inner.open_hosts.contains(&target.host, target.port);
         if !open && target.port != 80 && target.port != 443 {
-            return Err(FetchError::RefusedPort {
-                url: self.url(),
-                redirected: self.redirected,
-            });
+            return Err(FetchError::RefusedPort { url: self.url(), redirected: self.redirected });
         }
         let addresses = match &target.host {
             Host::Address(addr) => vec![SocketAddr::new(*addr, target.port)],
@@ -259,10 +242,7 @@ impl Fetch<'_> {
             });
         }
         if addresses.is_empty() {
-            return Err(FetchError::HostNotFound {
-                url: self.url(),
-                source: None,
-            });
+            return Err(FetchError::HostNotFound { url: self.url(), source: None });
         }
         Ok(addresses)
     }
@@ -274,14 +254,12 @@ impl Fetch<'_> {
         let lookup = Arc::clone(&self.inner.lookup);
         let name = name.to_owned();
         let (sender, receiver) = mpsc::sync_channel(1);
-        let spawned = thread::Builder::new()
-            .name("kennel-lookup".to_owned())
-            .spawn(move || {
-                let answer = lookup.lookup(&name, port);
-                drop(slot);
-                // The receiver is gone when the fetch ran out of time; nobody needs the answer.
-                let _ = sender.send(answer);
-            });
+        let spawned = thread::Builder::new().name("kennel-lookup".to_owned()).spawn(move || {
+            let answer = lookup.lookup(&name, port);
+            drop(slot);
+            // The receiver is gone when the fetch ran out of time; nobody needs the answer.
+            let _ = sender.send(answer);
+        });
         if let Err(source) = spawned {
             return Err(self.broken(source));
         }
@@ -291,24 +269,19 @@ impl Fetch<'_> {
                 addresses.sort_by_key(|addr| matches!(addr.ip(), IpAddr::V6(_)));
                 Ok(addresses)
             }
-            Ok(Err(source)) => Err(FetchError::HostNotFound {
-                url: self.url(),
-                source: Some(source.into()),
-            }),
+            Ok(Err(source)) => {
+                Err(FetchError::HostNotFound { url: self.url(), source: Some(source.into()) })
+            }
             Err(RecvTimeoutError::Timeout) => Err(self.timed_out()),
-            Err(RecvTimeoutError::Disconnected) => Err(FetchError::HostNotFound {
-                url: self.url(),
-                source: None,
-            }),
+            Err(RecvTimeoutError::Disconnected) => {
+                Err(FetchError::HostNotFound { url: self.url(), source: None })
+            }
         }
     }
 
     /// Where a redirect leads; the checks of the new target follow in the next step.
     fn redirect(&self, from: &Target, headers: &HeaderMap) -> Result<Target, FetchError> {
-        let bad = |reason| FetchError::BadRedirect {
-            url: self.url(),
-            reason,
-        };
+        let bad = |reason| FetchError::BadRedirect { url: self.url(), reason };
         let location = headers
             .get(header::LOCATION)
             .and_then(|value| value.to_str().ok())
@@ -324,10 +297,7 @@ impl Fetch<'_> {
 
     /// Checks that the headers announce a picture, or at least nothing else.
     fn content_type(&self, headers: &HeaderMap) -> Result<Option<String>, FetchError> {
-        let not_a_picture = |found: String| FetchError::NotAPicture {
-            url: self.url(),
-            found,
-        };
+        let not_a_picture = |found: String| FetchError::NotAPicture { url: self.url(), found };
         // Identity was asked for. A compressed body would be decoded or not depending on how the
         // HTTP client was built, so it is refused in both cases.
         if let Some(encoding) = headers.get(header::CONTENT_ENCODING)
@@ -346,11 +316,7 @@ impl Fetch<'_> {
         if unknown.contains(&essence.as_str()) || essence.starts_with("image/") {
             Ok(Some(essence).filter(|essence| !essence.is_empty()))
         } else {
-            let quoted: String = essence
-                .chars()
-                .take(60)
-                .flat_map(char::escape_debug)
-                .collect();
+            let quoted: String = essence.chars().take(60).flat_map(char::escape_debug).collect();
             Err(not_a_picture(format!("`{quoted}`")))
         }
     }
@@ -383,25 +349,15 @@ impl Fetch<'_> {
     /// The time left, or the error that there is none.
     fn remaining(&self) -> Result<Duration, FetchError> {
         let left = self.deadline.saturating_duration_since(Instant::now());
-        if left.is_zero() {
-            Err(self.timed_out())
-        } else {
-            Ok(left)
-        }
+        if left.is_zero() { Err(self.timed_out()) } else { Ok(left) }
     }
 
     fn timed_out(&self) -> FetchError {
-        FetchError::Timeout {
-            url: self.url(),
-            seconds: self.inner.options.timeout.as_secs_f64(),
-        }
+        FetchError::Timeout { url: self.url(), seconds: self.inner.options.timeout.as_secs_f64() }
     }
 
     fn too_large(&self) -> FetchError {
-        FetchError::TooLarge {
-            url: self.url(),
-            limit: self.inner.options.max_bytes,
-        }
+        FetchError::TooLarge { url: self.url(), limit: self.inner.options.max_bytes }
     }
 
     fn failed(&self, source: ureq::Error) -> FetchError {
@@ -410,18 +366,11 @@ impl Fetch<'_> {
             ureq::Error::Io(source) => source.kind() == io::ErrorKind::TimedOut,
             _ => false,
         };
-        if late || self.remaining().is_err() {
-            self.timed_out()
-        } else {
-            self.broken(source)
-        }
+        if late || self.remaining().is_err() { self.timed_out() } else { self.broken(source) }
     }
 
     fn broken(&self, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> FetchError {
-        FetchError::Connection {
-            url: self.url(),
-            source: Some(source.into()),
-        }
+        FetchError::Connection { url: self.url(), source: Some(source.into()) }
     }
 }
 
@@ -433,9 +382,7 @@ struct Slot {
 
 impl Slot {
     fn take(taken: &Arc<AtomicUsize>) -> Option<Self> {
-        let slot = Self {
-            taken: Arc::clone(taken),
-        };
+        let slot = Self { taken: Arc::clone(taken) };
         (taken.fetch_add(1, Ordering::AcqRel) < MAX_LOOKUPS).then_some(slot)
     }
 }

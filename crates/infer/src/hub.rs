@@ -12,7 +12,7 @@ use kennel_base::{ErrorCode, ErrorCoded};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::onnx::{self, Cut, Model, OnnxError};
+use crate::onnx::{self, Cut, Model, OnnxError, Pooling};
 use crate::preprocess::{Preprocess, PreprocessError, Resize};
 
 pub use pull::{PullError, PullProgress, pull};
@@ -116,7 +116,9 @@ impl std::fmt::Display for Origin {
 #[derive(Debug, thiserror::Error)]
 pub enum HubError {
     /// No source knows the name.
-    #[error("no backbone is called `{name}`\nhint: `kennel hub list` shows those there are; a path to an ONNX file works too. Known: {known}")]
+    #[error(
+        "no backbone is called `{name}`\nhint: `kennel hub list` shows those there are; a path to an ONNX file works too. Known: {known}"
+    )]
     Unknown {
         /// Name as given.
         name: String,
@@ -124,13 +126,17 @@ pub enum HubError {
         known: String,
     },
     /// It is in the registry and was not pulled.
-    #[error("backbone `{name}` is not on this machine\nhint: fetch it with `kennel hub pull {name}`, or set KENNEL_HUB to a folder that has it")]
+    #[error(
+        "backbone `{name}` is not on this machine\nhint: fetch it with `kennel hub pull {name}`, or set KENNEL_HUB to a folder that has it"
+    )]
     NotPulled {
         /// Name.
         name: String,
     },
     /// A manifest cannot be read.
-    #[error("hub manifest `{path}`: {reason}\nhint: the format is one [[backbone]] table per ONNX file; docs/hub.md describes the keys")]
+    #[error(
+        "hub manifest `{path}`: {reason}\nhint: the format is one [[backbone]] table per ONNX file; docs/hub.md describes the keys"
+    )]
     Manifest {
         /// Path.
         path: String,
@@ -204,7 +210,10 @@ fn parse_manifest(text: &str, path: &str) -> Result<Vec<BackboneEntry>, HubError
         if !plain {
             return Err(HubError::Manifest {
                 path: path.to_owned(),
-                reason: format!("file `{}` of `{}` is not a plain file name", entry.file, entry.name),
+                reason: format!(
+                    "file `{}` of `{}` is not a plain file name",
+                    entry.file, entry.name
+                ),
             });
         }
         entry.preprocess().validate()?;
@@ -328,7 +337,10 @@ fn verify(bytes: &[u8], entry: &BackboneEntry, path: &str) -> Result<(), HubErro
     Err(HubError::File {
         path: path.to_owned(),
         reason: format!("its SHA-256 is {found}, the manifest says {}", entry.sha256),
-        hint: format!("the file is damaged or was replaced; `kennel hub pull {}` fetches it again, or correct the manifest", entry.name),
+        hint: format!(
+            "the file is damaged or was replaced; `kennel hub pull {}` fetches it again, or correct the manifest",
+            entry.name
+        ),
     })
 }
 
@@ -353,9 +365,7 @@ pub fn open(name: &str, options: &OpenOptions) -> Result<Backbone, HubError> {
 
 fn open_in(places: &Places, name: &str, options: &OpenOptions) -> Result<Backbone, HubError> {
     let (entry, model, shown) = match find(places, name)? {
-        Found::Builtin(entry) => {
-            (Some(entry), Model::parse(BUILTIN_NETWORK)?, name.to_owned())
-        }
+        Found::Builtin(entry) => (Some(entry), Model::parse(BUILTIN_NETWORK)?, name.to_owned()),
         Found::Path(entry, path) => {
             let shown = path.display().to_string();
             let model = match &entry {
@@ -422,16 +432,17 @@ fn from_model(
     // One photo of zeros through the network settles what the graph does not tell, and shows at once
     // whether the engine takes it.
     let refuse = |reason: String| OnnxError::NoCut { reason, candidates: Vec::new() };
-    if cut.spatial.is_none() {
+    if cut.pooling.is_none() {
         let raw = onnx::cut_at(model, &cut)?;
         let shape = dry_run(&raw, shape).map_err(refuse)?;
-        cut.spatial = match shape.len() {
-            4 => Some(true),
-            2 => Some(false),
-            3 if shape[1] == 1 => Some(false),
+        cut.pooling = match shape[..] {
+            [_, _, _, _] => Some(Pooling::Space),
+            [_, _] | [_, 1, _] => Some(Pooling::Flat),
+            // Only where somebody named the tensor: a network that classifies every token is no backbone.
+            [_, _, _] if tensor.is_some() => Some(Pooling::ClassToken),
             _ => {
                 return Err(refuse(format!(
-                    "tensor `{}` has shape {shape:?}; features are [batch, width] or [batch, channels, height, width]",
+                    "tensor `{}` has shape {shape:?}; features are [batch, width], [batch, channels, height, width] or, named, [batch, tokens, width]",
                     cut.tensor
                 ))
                 .into());
@@ -471,7 +482,10 @@ fn dry_run(model: &Model, shape: [usize; 4]) -> Result<Vec<usize>, String> {
 ///
 /// # Errors
 /// As [`open`].
-pub fn show(name: &str, options: &OpenOptions) -> Result<(Option<BackboneEntry>, Backbone), HubError> {
+pub fn show(
+    name: &str,
+    options: &OpenOptions,
+) -> Result<(Option<BackboneEntry>, Backbone), HubError> {
     let entry = list()?.into_iter().map(|(e, _)| e).find(|e| e.name == name);
     Ok((entry, open(name, options)?))
 }
@@ -537,8 +551,7 @@ fn add_in(
 fn remember(folder: &Path, entry: BackboneEntry) -> Result<(), HubError> {
     let path = folder.join(MANIFEST_FILE);
     let shown = path.display().to_string();
-    let mut backbone =
-        if path.exists() { read_manifest(folder)? } else { Vec::new() };
+    let mut backbone = if path.exists() { read_manifest(folder)? } else { Vec::new() };
     backbone.retain(|e| e.name != entry.name);
     backbone.push(entry);
     let text = toml::to_string(&HubManifest { backbone })

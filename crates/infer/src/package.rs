@@ -107,7 +107,9 @@ pub enum PackageError {
         source: std::io::Error,
     },
     /// The archive or folder is no model of Kennel's.
-    #[error("`{path}` is not a Kennel model: {reason}\nhint: make one with `kennel train DIR --output model.tar.gz`")]
+    #[error(
+        "`{path}` is not a Kennel model: {reason}\nhint: make one with `kennel train DIR --output model.tar.gz`"
+    )]
     Invalid {
         /// Path.
         path: String,
@@ -162,8 +164,7 @@ impl Package {
     }
 
     fn from_files(mut files: BTreeMap<String, Vec<u8>>, shown: &str) -> Result<Self, PackageError> {
-        let invalid =
-            |reason: String| PackageError::Invalid { path: shown.to_owned(), reason };
+        let invalid = |reason: String| PackageError::Invalid { path: shown.to_owned(), reason };
         let manifest = files
             .remove(MANIFEST_FILE)
             .ok_or_else(|| invalid(format!("it has no `{MANIFEST_FILE}`")))?;
@@ -192,9 +193,8 @@ impl Package {
     /// When the folder cannot be written.
     pub fn write(&self, path: &Path) -> Result<(), PackageError> {
         let shown = path.display().to_string();
-        let manifest = serde_json::to_vec_pretty(&self.manifest).map_err(|e| {
-            PackageError::Invalid { path: shown.clone(), reason: e.to_string() }
-        })?;
+        let manifest = serde_json::to_vec_pretty(&self.manifest)
+            .map_err(|e| PackageError::Invalid { path: shown.clone(), reason: e.to_string() })?;
         write_aside(path, |file| {
             // Weights hardly compress; a fast level keeps a large model from costing seconds.
             let mut archive = tar::Builder::new(GzEncoder::new(file, Compression::fast()));
@@ -222,9 +222,8 @@ impl Package {
         let shown = folder.display().to_string();
         let io = |source| PackageError::Io { path: shown.clone(), source };
         std::fs::create_dir_all(folder).map_err(io)?;
-        let manifest = serde_json::to_vec_pretty(&self.manifest).map_err(|e| {
-            PackageError::Invalid { path: shown.clone(), reason: e.to_string() }
-        })?;
+        let manifest = serde_json::to_vec_pretty(&self.manifest)
+            .map_err(|e| PackageError::Invalid { path: shown.clone(), reason: e.to_string() })?;
         let files = [(NETWORK_FILE, &self.network)]
             .into_iter()
             .chain(self.extras.iter().map(|(name, bytes)| (name.as_str(), bytes)))
@@ -281,10 +280,7 @@ fn read_folder(folder: &Path) -> Result<BTreeMap<String, Vec<u8>>, PackageError>
 /// Reads the plain files at the top of an archive into memory; nothing is written anywhere. What other
 /// tools add in subfolders (SageMaker's `code/`) is passed over; links and paths that lead outside are
 /// in no honest archive, so they refuse all of it.
-fn read_archive(
-    file: impl Read,
-    shown: &str,
-) -> Result<BTreeMap<String, Vec<u8>>, PackageError> {
+fn read_archive(file: impl Read, shown: &str) -> Result<BTreeMap<String, Vec<u8>>, PackageError> {
     let invalid = |reason: String| PackageError::Invalid { path: shown.to_owned(), reason };
     let mut files = BTreeMap::new();
     let mut archive = tar::Archive::new(GzDecoder::new(std::io::BufReader::new(file)));
@@ -306,7 +302,9 @@ fn read_archive(
         let size = entry.size();
         total = total.saturating_add(size);
         if total > MAX_UNPACKED {
-            return Err(invalid(format!("it is larger than a model can be, from `{shown_path}` on")));
+            return Err(invalid(format!(
+                "it is larger than a model can be, from `{shown_path}` on"
+            )));
         }
         let path = path.strip_prefix(".").unwrap_or(&path).to_owned();
         let name = match path.to_str() {

@@ -61,7 +61,9 @@ pub enum DecodeError {
     #[error("the file is empty\nhint: it may be an interrupted download; fetch it again")]
     Empty,
     /// Larger than [`DecodeLimits::max_bytes`].
-    #[error("the file has {bytes} bytes, more than the limit of {limit}\nhint: resize the photo first")]
+    #[error(
+        "the file has {bytes} bytes, more than the limit of {limit}\nhint: resize the photo first"
+    )]
     TooManyBytes {
         /// Size found.
         bytes: u64,
@@ -81,10 +83,14 @@ pub enum DecodeError {
         limit: u64,
     },
     /// The bytes are of no format that Kennel reads.
-    #[error("not a JPEG, PNG, GIF, WebP or BMP image\nhint: convert it to JPEG or PNG, or remove it")]
+    #[error(
+        "not a JPEG, PNG, GIF, WebP or BMP image\nhint: convert it to JPEG or PNG, or remove it"
+    )]
     UnknownFormat,
     /// The format was recognised, the content is broken.
-    #[error("broken {format} image: {reason}\nhint: open and save it again with an image editor, or remove it")]
+    #[error(
+        "broken {format} image: {reason}\nhint: open and save it again with an image editor, or remove it"
+    )]
     Broken {
         /// Format found.
         format: &'static str,
@@ -114,7 +120,10 @@ pub fn decode(bytes: &[u8], limits: &DecodeLimits) -> Result<Photo, DecodeError>
         return Err(DecodeError::Empty);
     }
     if bytes.len() as u64 > limits.max_bytes {
-        return Err(DecodeError::TooManyBytes { bytes: bytes.len() as u64, limit: limits.max_bytes });
+        return Err(DecodeError::TooManyBytes {
+            bytes: bytes.len() as u64,
+            limit: limits.max_bytes,
+        });
     }
     let format = image::guess_format(bytes).map_err(|_| DecodeError::UnknownFormat)?;
     let name = match format {
@@ -179,12 +188,7 @@ fn decode_jpeg(bytes: &[u8], limits: &DecodeLimits) -> Result<Photo, DecodeError
     if rgb.len() != width * height * 3 {
         return Err(broken("the decoder returned an unexpected number of bytes".into()));
     }
-    let photo = Photo {
-        rgb,
-        width: width as u32,
-        height: height as u32,
-        truncated,
-    };
+    let photo = Photo { rgb, width: width as u32, height: height as u32, truncated };
     Ok(upright(photo, orientation))
 }
 
@@ -286,7 +290,12 @@ pub fn mime_type(bytes: &[u8]) -> Option<&'static str> {
 ///
 /// # Errors
 /// [`DecodeError::Broken`] when the sizes do not fit the pixels.
-pub fn encode_jpeg(rgb: &[u8], width: u32, height: u32, quality: u8) -> Result<Vec<u8>, DecodeError> {
+pub fn encode_jpeg(
+    rgb: &[u8],
+    width: u32,
+    height: u32,
+    quality: u8,
+) -> Result<Vec<u8>, DecodeError> {
     // The encoder panics on a buffer of another length.
     if rgb.len() as u64 != 3 * u64::from(width) * u64::from(height) {
         let reason = format!("{} bytes are no {width}×{height} pixels", rgb.len());

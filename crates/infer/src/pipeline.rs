@@ -52,7 +52,8 @@ impl Default for PipelineOptions {
         PipelineOptions {
             engine: None,
             workers: cores(),
-            batch: 8,
+            // Larger batches leave the core's cache: on CPUs two are as fast as it gets (bench/RESULTS.md).
+            batch: 2,
             limits: DecodeLimits::default(),
         }
     }
@@ -137,8 +138,7 @@ pub fn run(
         return Ok(StageTimes::default());
     }
     let workers = options.workers.clamp(1, jobs.len());
-    let first =
-        engine::load(&network.onnx, &EngineOptions { kind: options.engine, threads: 1 })?;
+    let first = engine::load(&network.onnx, &EngineOptions { kind: options.engine, threads: 1 })?;
     let mut sessions = vec![first];
     while sessions.len() < workers {
         let next = sessions[0].fork()?;
@@ -273,7 +273,10 @@ pub fn read(path: &std::path::Path, limits: &DecodeLimits) -> Result<crate::phot
     let one_line = |text: String| text.lines().next().unwrap_or_default().to_owned();
     let size = std::fs::metadata(path).map_err(|e| e.to_string())?.len();
     if size > limits.max_bytes {
-        return Err(format!("the file has {size} bytes, more than the limit of {}", limits.max_bytes));
+        return Err(format!(
+            "the file has {size} bytes, more than the limit of {}",
+            limits.max_bytes
+        ));
     }
     let bytes = std::fs::read(path).map_err(|e| e.to_string())?;
     decode(&bytes, limits).map_err(|e| one_line(e.to_string()))

@@ -72,7 +72,9 @@ pub enum PreprocessError {
         reason: String,
     },
     /// The resizer refused.
-    #[error("photo of {width}×{height} pixels cannot be resized: {reason}\nhint: check that the photo is not damaged")]
+    #[error(
+        "photo of {width}×{height} pixels cannot be resized: {reason}\nhint: check that the photo is not damaged"
+    )]
     Resize {
         /// Width of the photo.
         width: u32,
@@ -208,7 +210,12 @@ impl Preprocessor {
                 let target = [crop_height, crop_width];
                 let part = [left, top, part_w, part_h];
                 resize_part(
-                    &mut self.resizer, &mut self.between, photo, part, target, &mut self.pixels,
+                    &mut self.resizer,
+                    &mut self.between,
+                    photo,
+                    part,
+                    target,
+                    &mut self.pixels,
                 )
                 .map_err(failed)?;
                 mirror
@@ -228,7 +235,12 @@ impl Preprocessor {
                 if keep_h == crop_height && keep_w == crop_width {
                     let target = [keep_h, keep_w];
                     resize_part(
-                        &mut self.resizer, &mut self.between, photo, part, target, &mut self.pixels,
+                        &mut self.resizer,
+                        &mut self.between,
+                        photo,
+                        part,
+                        target,
+                        &mut self.pixels,
                     )
                     .map_err(failed)?;
                 } else {
@@ -236,7 +248,12 @@ impl Preprocessor {
                     let mut small = vec![0; 3 * keep_h as usize * keep_w as usize];
                     let target = [keep_h, keep_w];
                     resize_part(
-                        &mut self.resizer, &mut self.between, photo, part, target, &mut small,
+                        &mut self.resizer,
+                        &mut self.between,
+                        photo,
+                        part,
+                        target,
+                        &mut small,
                     )
                     .map_err(failed)?;
                     self.pixels.fill(0);
@@ -271,10 +288,19 @@ impl Preprocessor {
     ///
     /// # Errors
     /// As [`Preprocessor::crop`], and when `out` has another length.
-    pub fn run(&mut self, photo: &Photo, view: View, out: &mut [f32]) -> Result<(), PreprocessError> {
+    pub fn run(
+        &mut self,
+        photo: &Photo,
+        view: View,
+        out: &mut [f32],
+    ) -> Result<(), PreprocessError> {
         if out.len() != self.settings.input_len() {
             return Err(PreprocessError::Invalid {
-                reason: format!("the output has {} values, not {}", out.len(), self.settings.input_len()),
+                reason: format!(
+                    "the output has {} values, not {}",
+                    out.len(),
+                    self.settings.input_len()
+                ),
             });
         }
         self.crop(photo, view)?;
@@ -282,8 +308,12 @@ impl Preprocessor {
         let (red, rest) = out.split_at_mut(plane);
         let (green, blue) = rest.split_at_mut(plane);
         let [table_r, table_g, table_b] = &*self.table;
-        for (((pixel, r), g), b) in
-            self.pixels.chunks_exact(3).zip(red.iter_mut()).zip(green.iter_mut()).zip(blue.iter_mut())
+        for (((pixel, r), g), b) in self
+            .pixels
+            .chunks_exact(3)
+            .zip(red.iter_mut())
+            .zip(green.iter_mut())
+            .zip(blue.iter_mut())
         {
             *r = table_r[usize::from(pixel[0])];
             *g = table_g[usize::from(pixel[1])];
@@ -330,8 +360,8 @@ fn resize_part(
     let rows = (top + part_height + reach).ceil().min(f64::from(photo.height)) - first;
     between.resize(3 * width as usize * rows as usize, 0);
     pass(resizer, &source, [left, first, part_width, rows], [rows as u32, width], between)?;
-    let source = ImageRef::new(width, rows as u32, between, PixelType::U8x3)
-        .map_err(|e| e.to_string())?;
+    let source =
+        ImageRef::new(width, rows as u32, between, PixelType::U8x3).map_err(|e| e.to_string())?;
     let part_height = part_height.min(rows - (top - first));
     pass(resizer, &source, [0.0, top - first, f64::from(width), part_height], target, out)
 }

@@ -145,10 +145,7 @@ pub(crate) fn model(
     };
     let proto = proto::ModelProto {
         ir_version: Some(8),
-        opset_import: vec![proto::OperatorSetIdProto {
-            version: Some(17),
-            ..Default::default()
-        }],
+        opset_import: vec![proto::OperatorSetIdProto { version: Some(17), ..Default::default() }],
         graph: Some(graph),
         ..Default::default()
     };
@@ -198,7 +195,9 @@ pub(crate) fn tiny_package(classes: usize) -> Package {
         manifest: Manifest {
             format: MANIFEST_FORMAT,
             kennel_version: "0.0.0".into(),
-            classes: (0..classes).map(|i| Class::from_folder(&format!("{i:03}.Breed_{i}"))).collect(),
+            classes: (0..classes)
+                .map(|i| Class::from_folder(&format!("{i:03}.Breed_{i}")))
+                .collect(),
             preprocess: tiny_preprocess(),
             backbone: BackboneRecord {
                 name: "tiny".into(),

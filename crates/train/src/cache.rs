@@ -48,7 +48,9 @@ pub struct ViewKey {
 
 /// Why the cache cannot be used.
 #[derive(Debug, thiserror::Error)]
-#[error("feature cache `{path}`: {source}\nhint: check its permissions and free space, or move it with KENNEL_CACHE; it may be deleted at any time")]
+#[error(
+    "feature cache `{path}`: {source}\nhint: check its permissions and free space, or move it with KENNEL_CACHE; it may be deleted at any time"
+)]
 pub struct CacheError {
     path: String,
     source: std::io::Error,
@@ -86,8 +88,7 @@ impl FeatureCache {
             writer: None,
             unflushed: 0,
         };
-        let failed =
-            |source| CacheError { path: folder.display().to_string(), source };
+        let failed = |source| CacheError { path: folder.display().to_string(), source };
         std::fs::create_dir_all(&folder).map_err(failed)?;
         for segment in segments(&folder).map_err(failed)? {
             cache.load(&segment).map_err(failed)?;
@@ -105,7 +106,9 @@ impl FeatureCache {
         File::open(path)?.read_to_end(&mut bytes)?;
         let header = MAGIC.len() + 4;
         let width = bytes.get(MAGIC.len()..header).and_then(|b| b.try_into().ok());
-        if !bytes.starts_with(MAGIC) || width.map(u32::from_le_bytes) != u32::try_from(self.width).ok() {
+        if !bytes.starts_with(MAGIC)
+            || width.map(u32::from_le_bytes) != u32::try_from(self.width).ok()
+        {
             return Ok(0);
         }
         let mut whole = header;
@@ -196,7 +199,8 @@ impl FeatureCache {
     pub fn sync(&mut self) -> Result<(), CacheError> {
         if let Some(writer) = &mut self.writer {
             let flushed = writer.flush().and_then(|()| writer.get_ref().sync_data());
-            flushed.map_err(|source| CacheError { path: self.folder.display().to_string(), source })?;
+            flushed
+                .map_err(|source| CacheError { path: self.folder.display().to_string(), source })?;
             self.unflushed = 0;
         }
         Ok(())

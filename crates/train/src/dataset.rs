@@ -112,7 +112,9 @@ impl ProblemKind {
 #[derive(Debug, thiserror::Error)]
 pub enum DatasetError {
     /// The folder cannot be read.
-    #[error("cannot read `{path}`: {source}\nhint: give a folder with one folder of photos per class")]
+    #[error(
+        "cannot read `{path}`: {source}\nhint: give a folder with one folder of photos per class"
+    )]
     Unreadable {
         /// Path.
         path: String,
@@ -120,7 +122,9 @@ pub enum DatasetError {
         source: std::io::Error,
     },
     /// The folder has no classes, or only one.
-    #[error("`{path}` holds {found} classes with photos, at least {needed} are needed\nhint: expected {path}/train/<class>/*.jpg or {path}/<class>/*.jpg")]
+    #[error(
+        "`{path}` holds {found} classes with photos, at least {needed} are needed\nhint: expected {path}/train/<class>/*.jpg or {path}/<class>/*.jpg"
+    )]
     TooFewClasses {
         /// Path.
         path: String,
@@ -130,7 +134,9 @@ pub enum DatasetError {
         needed: usize,
     },
     /// Too many files cannot be used.
-    #[error("{bad} of {total} photos cannot be used, more than the allowed share of {allowed}; the first: `{first}`: {reason}\nhint: `kennel data inspect` lists them all; raise `--max-bad` to train without them")]
+    #[error(
+        "{bad} of {total} photos cannot be used, more than the allowed share of {allowed}; the first: `{first}`: {reason}\nhint: `kennel data inspect` lists them all; raise `--max-bad` to train without them"
+    )]
     TooManyBad {
         /// Unusable files.
         bad: usize,
@@ -209,11 +215,13 @@ pub struct Dataset {
 /// Extensions that are taken for photos. TIFF and HEIC are, so that they are reported as unreadable
 /// instead of being passed over in silence.
 const EXTENSIONS: &[&str] = &[
-    "jpg", "jpeg", "jpe", "jfif", "png", "gif", "webp", "bmp", "tif", "tiff", "heic", "heif", "avif",
+    "jpg", "jpeg", "jpe", "jfif", "png", "gif", "webp", "bmp", "tif", "tiff", "heic", "heif",
+    "avif",
 ];
 
 fn entries(folder: &Path) -> Result<Vec<PathBuf>, DatasetError> {
-    let unreadable = |source| DatasetError::Unreadable { path: folder.display().to_string(), source };
+    let unreadable =
+        |source| DatasetError::Unreadable { path: folder.display().to_string(), source };
     let mut paths = Vec::new();
     for entry in std::fs::read_dir(folder).map_err(unreadable)? {
         let path = entry.map_err(unreadable)?.path();
@@ -231,10 +239,7 @@ fn name_of(path: &Path) -> String {
 }
 
 /// Photos of one class folder, and the files left alone.
-fn class_files(
-    folder: &Path,
-    ignored: &mut Vec<PathBuf>,
-) -> Result<Vec<PathBuf>, DatasetError> {
+fn class_files(folder: &Path, ignored: &mut Vec<PathBuf>) -> Result<Vec<PathBuf>, DatasetError> {
     let mut photos = Vec::new();
     for path in entries(folder)? {
         let extension = path.extension().map(|e| e.to_string_lossy().to_ascii_lowercase());

@@ -57,9 +57,8 @@ pub fn evaluate(logits: &[Vec<f32>], labels: &[usize], classes: usize) -> Evalua
             mistakes.push(Mistake { position, truth, predicted, probability, truth_probability });
         }
     }
-    mistakes.sort_by(|a, b| {
-        b.probability.total_cmp(&a.probability).then(a.position.cmp(&b.position))
-    });
+    mistakes
+        .sort_by(|a, b| b.probability.total_cmp(&a.probability).then(a.position.cmp(&b.position)));
     let count = logits.len();
     let share = |n: usize| if count == 0 { 0.0 } else { n as f64 / count as f64 };
     Evaluation {
@@ -79,7 +78,10 @@ impl Evaluation {
             .iter()
             .enumerate()
             .map(|(class, row)| {
-                (row.iter().map(|&n| n as usize).sum(), row.get(class).copied().unwrap_or(0) as usize)
+                (
+                    row.iter().map(|&n| n as usize).sum(),
+                    row.get(class).copied().unwrap_or(0) as usize,
+                )
             })
             .collect()
     }

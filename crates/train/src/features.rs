@@ -76,7 +76,11 @@ pub fn view(options: &TrainOptions, content: &[u8; 32], number: usize) -> View {
     match options.augmentation {
         Augmentation::None => View::Centre,
         Augmentation::Flip => {
-            if number % 2 == 1 { View::Mirrored } else { View::Centre }
+            if number % 2 == 1 {
+                View::Mirrored
+            } else {
+                View::Centre
+            }
         }
         Augmentation::Crop => {
             let mut salt = [0; 8];
@@ -188,22 +192,28 @@ pub fn extract(
     // The cache failing must also stop the workers, without touching the caller's own flag.
     let halt = AtomicBool::new(false);
     progress(0, total);
-    result.times = pipeline::run(&network, &jobs, options, &|| stop.load(Relaxed) || halt.load(Relaxed), |event| match event {
-        Event::Output { index, view, values } => {
-            let (key, _) = &wanted[index][view as usize];
-            if failure.is_none()
-                && let Err(e) = cache.insert(*key, &values)
-            {
-                failure = Some(e);
-                halt.store(true, Relaxed);
+    result.times = pipeline::run(
+        &network,
+        &jobs,
+        options,
+        &|| stop.load(Relaxed) || halt.load(Relaxed),
+        |event| match event {
+            Event::Output { index, view, values } => {
+                let (key, _) = &wanted[index][view as usize];
+                if failure.is_none()
+                    && let Err(e) = cache.insert(*key, &values)
+                {
+                    failure = Some(e);
+                    halt.store(true, Relaxed);
+                }
+                result.computed += 1;
+                progress(result.computed, total);
             }
-            result.computed += 1;
-            progress(result.computed, total);
-        }
-        Event::Unreadable { index, reason } => {
-            unreadable.insert(index, reason);
-        }
-    })?;
+            Event::Unreadable { index, reason } => {
+                unreadable.insert(index, reason);
+            }
+        },
+    )?;
     result.elapsed = started.elapsed();
     cache.sync()?;
     if let Some(failure) = failure {

@@ -16,9 +16,9 @@ use std::time::{Duration, Instant};
 
 use burn::module::{Module, Param, ParamId};
 use burn::nn::Linear;
-use burn::optim::{AdamConfig, AdamWConfig, GradientsParams, ModuleOptimizer, SgdConfig};
 use burn::optim::decay::WeightDecayConfig;
 use burn::optim::momentum::MomentumConfig;
+use burn::optim::{AdamConfig, AdamWConfig, GradientsParams, ModuleOptimizer, SgdConfig};
 use burn::tensor::activation::{log_softmax, relu};
 use burn::tensor::{Device, Tensor, TensorData};
 use kennel_base::{HeadKind, OptimizerKind, ScheduleKind, TrainOptions};
@@ -149,9 +149,7 @@ fn module(layers: &[LinearLayer], device: &Device) -> Result<Head, JobError> {
     };
     match layers {
         [output] => Ok(Head { hidden: None, output: linear(0, output) }),
-        [hidden, output] => {
-            Ok(Head { hidden: Some(linear(0, hidden)), output: linear(1, output) })
-        }
+        [hidden, output] => Ok(Head { hidden: Some(linear(0, hidden)), output: linear(1, output) }),
         _ => Err(JobError::Internal { reason: format!("a head of {} layers", layers.len()) }),
     }
 }
@@ -239,10 +237,7 @@ fn optimizer(options: &TrainOptions) -> ModuleOptimizer {
         OptimizerKind::Sgd => {
             let weight_decay = (decay > 0.0).then(|| WeightDecayConfig::new(decay));
             let momentum = MomentumConfig::new().with_momentum(0.9).with_dampening(0.0);
-            SgdConfig::new()
-                .with_momentum(Some(momentum))
-                .with_weight_decay(weight_decay)
-                .init()
+            SgdConfig::new().with_momentum(Some(momentum)).with_weight_decay(weight_decay).init()
         }
     }
 }
@@ -266,7 +261,9 @@ fn class_weights(options: &TrainOptions, labels: &[usize], classes: usize) -> Ve
 /// Sums of an epoch so far; part of the checkpoint.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 struct Running {
+    #[serde(with = "checkpoint::exact")]
     loss: f64,
+    #[serde(with = "checkpoint::exact")]
     weight: f64,
     correct: usize,
     seen: usize,
@@ -278,7 +275,9 @@ struct State {
     epoch: usize,
     step_in_epoch: usize,
     running: Running,
+    #[serde(with = "checkpoint::exact::epochs")]
     history: Vec<Epoch>,
+    #[serde(with = "checkpoint::exact::option")]
     best_loss: Option<f64>,
     best_epoch: usize,
     since_best: usize,
@@ -297,13 +296,23 @@ struct SavedLayer {
 
 impl From<&LinearLayer> for SavedLayer {
     fn from(l: &LinearLayer) -> Self {
-        SavedLayer { weight: l.weight.clone(), bias: l.bias.clone(), inputs: l.inputs, outputs: l.outputs }
+        SavedLayer {
+            weight: l.weight.clone(),
+            bias: l.bias.clone(),
+            inputs: l.inputs,
+            outputs: l.outputs,
+        }
     }
 }
 
 impl From<&SavedLayer> for LinearLayer {
     fn from(l: &SavedLayer) -> Self {
-        LinearLayer { weight: l.weight.clone(), bias: l.bias.clone(), inputs: l.inputs, outputs: l.outputs }
+        LinearLayer {
+            weight: l.weight.clone(),
+            bias: l.bias.clone(),
+            inputs: l.inputs,
+            outputs: l.outputs,
+        }
     }
 }
 
@@ -379,7 +388,10 @@ pub fn train(
     }
     let layers: Vec<LinearLayer> = state.layers.iter().map(LinearLayer::from).collect();
     let mut head = module(&layers, &device)?;
-    let mut stopped_early = false;
+    // A run may have been killed between its last epoch's checkpoint and its end.
+    let patience_is_over =
+        |since_best: usize| options.early_stopping > 0 && since_best >= options.early_stopping;
+    let mut stopped_early = patience_is_over(state.since_best);
     let mut last_saved = Instant::now();
 
     while state.epoch < options.epochs && !stopped_early {
@@ -397,7 +409,8 @@ pub fn train(
             let target = Tensor::<2>::from_data(TensorData::new(target, [count, classes]), &device);
             let mask = dropout_mask(options, count, &head, step, &device);
             let logits = head.forward(input, mask);
-            state.running.correct += correct(values(logits.clone().inner())?, batch, train, classes);
+            state.running.correct +=
+                correct(values(logits.clone().inner())?, batch, train, classes);
             let log_probabilities = log_softmax(logits, 1);
             // Sum over this process divided by the global weight: with several instances the sums are
             // added and the division stays the same, whatever share each one had.
@@ -418,7 +431,11 @@ pub fn train(
                     checkpoint::write(path, &state, &optimizer)?;
                 }
                 return Err(JobError::Interrupted {
-                    state: format!("the head is at epoch {} of {}", state.epoch + 1, options.epochs),
+                    state: format!(
+                        "the head is at epoch {} of {}",
+                        state.epoch + 1,
+                        options.epochs
+                    ),
                 });
             }
         }
@@ -451,7 +468,7 @@ pub fn train(
             state.best_layers = saved(&extract_layers(&head)?);
         } else {
             state.since_best += 1;
-            stopped_early = options.early_stopping > 0 && state.since_best >= options.early_stopping;
+            stopped_early = patience_is_over(state.since_best);
         }
         if let Some(path) = checkpoint
             && last_saved.elapsed() > Duration::from_secs(5)
@@ -550,7 +567,8 @@ fn evaluate(
     let photos: Vec<usize> = (0..matrix.len()).collect();
     for part in photos.chunks(1024) {
         let rows: Vec<f32> = part.iter().flat_map(|&p| matrix.row(p, 0).iter().copied()).collect();
-        let input = Tensor::<2>::from_data(TensorData::new(rows, [part.len(), matrix.width]), &plain);
+        let input =
+            Tensor::<2>::from_data(TensorData::new(rows, [part.len(), matrix.width]), &plain);
         let output = values(log_softmax(head.forward(input, None), 1))?;
         for (row, &photo) in output.chunks_exact(classes).zip(part) {
             let label = matrix.labels[photo];

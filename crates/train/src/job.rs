@@ -108,10 +108,14 @@ pub enum JobError {
     #[error(transparent)]
     Package(#[from] PackageError),
     /// No training photo was left.
-    #[error("no photo is left to train on\nhint: `kennel data inspect DIR` says what is wrong with each")]
+    #[error(
+        "no photo is left to train on\nhint: `kennel data inspect DIR` says what is wrong with each"
+    )]
     NothingToTrain,
     /// The loss became infinite.
-    #[error("training diverged in epoch {epoch} at learning rate {rate:e}: the loss is no number\nhint: lower `--learning-rate`")]
+    #[error(
+        "training diverged in epoch {epoch} at learning rate {rate:e}: the loss is no number\nhint: lower `--learning-rate`"
+    )]
     Diverged {
         /// Epoch, from 1.
         epoch: usize,
@@ -191,8 +195,7 @@ pub fn run(
     };
     dataset.hash(stop, &mut |_, _| {})?;
     lap("scan", started);
-    let per_split =
-        Split::ALL.map(|s| format!("{} {}", dataset.of_split(s).count(), s)).join(", ");
+    let per_split = Split::ALL.map(|s| format!("{} {}", dataset.of_split(s).count(), s)).join(", ");
     tell(JobEvent::Note(format!("{} classes: {per_split} photos", dataset.classes.len())));
 
     let started = Instant::now();
@@ -552,7 +555,10 @@ impl Assembly<'_> {
             .join(", ");
         let facts = [
             ("backbone", self.backbone.name.clone()),
-            ("features", format!("{} from `{}`", self.extraction.splits[0].width, self.backbone.cut.tensor)),
+            (
+                "features",
+                format!("{} from `{}`", self.extraction.splits[0].width, self.backbone.cut.tensor),
+            ),
             ("head", self.options.train.head.to_string()),
             ("engine", self.engine.clone()),
             ("classes", self.dataset.classes.len().to_string()),

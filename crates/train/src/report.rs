@@ -224,14 +224,7 @@ fn facts(out: &mut String, facts: &[(String, String)]) {
     }
     out.push_str("<section>\n<dl class=\"facts\">\n");
     for (name, value) in facts {
-        put(
-            out,
-            format_args!(
-                "<div><dt>{}</dt><dd>{}</dd></div>\n",
-                escape(name),
-                escape(value)
-            ),
-        );
+        put(out, format_args!("<div><dt>{}</dt><dd>{}</dd></div>\n", escape(name), escape(value)));
     }
     out.push_str("</dl>\n</section>\n");
 }
@@ -243,42 +236,22 @@ fn curves(out: &mut String, epochs: &[EpochPoint]) {
         return;
     }
     let line = |value: fn(&EpochPoint) -> Option<f64>| -> Vec<(f64, f64)> {
-        epochs
-            .iter()
-            .map(|epoch| (epoch.epoch as f64, value(epoch).unwrap_or(f64::NAN)))
-            .collect()
+        epochs.iter().map(|epoch| (epoch.epoch as f64, value(epoch).unwrap_or(f64::NAN))).collect()
     };
     let mark = best_epoch(epochs).map(|best| (best.epoch as f64, format!("best: {}", best.epoch)));
     let chart = |title, shares, train, valid| Chart {
         title,
         x_label: "epoch",
         series: vec![
-            Series {
-                name: "training",
-                class: "train",
-                points: train,
-            },
-            Series {
-                name: "validation",
-                class: "valid",
-                points: valid,
-            },
+            Series { name: "training", class: "train", points: train },
+            Series { name: "validation", class: "valid", points: valid },
         ],
         mark: mark.clone(),
         shares,
     };
-    let loss = chart(
-        "loss",
-        false,
-        line(|e| Some(e.train_loss)),
-        line(|e| e.valid_loss),
-    );
-    let accuracy = chart(
-        "accuracy",
-        true,
-        line(|e| Some(e.train_accuracy)),
-        line(|e| e.valid_accuracy),
-    );
+    let loss = chart("loss", false, line(|e| Some(e.train_loss)), line(|e| e.valid_loss));
+    let accuracy =
+        chart("accuracy", true, line(|e| Some(e.train_accuracy)), line(|e| e.valid_accuracy));
     put(
         out,
         format_args!(
@@ -316,10 +289,7 @@ fn curves(out: &mut String, epochs: &[EpochPoint]) {
 fn evaluated(out: &mut String, evaluation: &Evaluation, folded: bool) {
     let heading = format!("What was taken for what: {}", escape(&evaluation.split));
     let (before, after) = if folded {
-        (
-            format!("<details><summary>{heading}</summary>\n"),
-            "</details>\n",
-        )
+        (format!("<details><summary>{heading}</summary>\n"), "</details>\n")
     } else {
         (format!("<h2>{heading}</h2>\n"), "")
     };
@@ -340,11 +310,7 @@ fn evaluated(out: &mut String, evaluation: &Evaluation, folded: bool) {
 fn mistakes(out: &mut String, report: &Report) {
     if report.mistakes.is_empty() {
         // Without an evaluation nobody looked for mistakes.
-        if report
-            .evaluations
-            .iter()
-            .any(|evaluation| evaluation.count > 0)
-        {
+        if report.evaluations.iter().any(|evaluation| evaluation.count > 0) {
             out.push_str("<section>\n<h2>The worst mistakes</h2>\n<p class=\"empty\">None.</p>\n</section>\n");
         }
         return;

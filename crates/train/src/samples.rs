@@ -56,13 +56,7 @@ pub struct SampleOptions {
 
 impl Default for SampleOptions {
     fn default() -> Self {
-        Self {
-            seed: 7,
-            train_per_class: 40,
-            valid_per_class: 10,
-            test_per_class: 10,
-            size: 256,
-        }
+        Self { seed: 7, train_per_class: 40, valid_per_class: 10, test_per_class: 10, size: 256 }
     }
 }
 
@@ -116,10 +110,8 @@ pub fn breeds() -> Vec<&'static str> {
 ///
 /// [`SampleError::NoSuchBreed`] and [`SampleError::BadSize`].
 pub fn draw(breed: usize, index: u64, options: &SampleOptions) -> Result<RgbImage, SampleError> {
-    let kind = BREEDS.get(breed).ok_or(SampleError::NoSuchBreed {
-        breed,
-        last: BREEDS.len() - 1,
-    })?;
+    let kind =
+        BREEDS.get(breed).ok_or(SampleError::NoSuchBreed { breed, last: BREEDS.len() - 1 })?;
     let size = options.size;
     let bad_size = || SampleError::BadSize { size };
     if !SIZES.contains(&size) {
@@ -147,15 +139,8 @@ pub fn draw(breed: usize, index: u64, options: &SampleOptions) -> Result<RgbImag
         let face = extent.right - extent.head.0;
         let zoom = (rng.random_range(52.0..72.0) / extent.head_radius).min(150.0 / face);
         let aside = (face - extent.head_radius) * zoom * 0.5 * turned;
-        let head = (
-            128.0 - aside + rng.random_range(-22.0..22.0),
-            rng.random_range(100.0..140.0),
-        );
-        (
-            zoom,
-            head.0 - extent.head.0 * zoom * turned,
-            head.1 - extent.head.1 * zoom,
-        )
+        let head = (128.0 - aside + rng.random_range(-22.0..22.0), rng.random_range(100.0..140.0));
+        (zoom, head.0 - extent.head.0 * zoom * turned, head.1 - extent.head.1 * zoom)
     } else {
         let fits = (240.0 / width).min((ground - 10.0) / height);
         let zoom = fits * rng.random_range(0.8..1.0_f32);
@@ -215,10 +200,7 @@ fn develop(scene: &Canvas, tint: [f32; 3], rng: &mut ChaCha8Rng) -> RgbImage {
         let dim = 1.0 - vignette * (dx * dx + dy * dy) * 0.5;
         let speck = noise.next() * grain;
         // Every pixel of a scene is opaque, so premultiplied colours are the colours.
-        for (channel, value) in [pixel.red(), pixel.green(), pixel.blue()]
-            .into_iter()
-            .enumerate()
-        {
+        for (channel, value) in [pixel.red(), pixel.green(), pixel.blue()].into_iter().enumerate() {
             let lit = (f32::from(value) * cast[channel] + lift) * dim + speck;
             out.0[channel] = lit.clamp(0.0, 255.0) as u8;
         }
@@ -269,10 +251,8 @@ pub fn write_dataset(
     for (number, &(split, count)) in splits.iter().enumerate() {
         for (breed, kind) in BREEDS.iter().enumerate() {
             let folder = dir.join(split).join(kind.name);
-            fs::create_dir_all(&folder).map_err(|source| SampleError::Write {
-                path: folder.clone(),
-                source,
-            })?;
+            fs::create_dir_all(&folder)
+                .map_err(|source| SampleError::Write { path: folder.clone(), source })?;
             for i in 0..count {
                 let index = number as u64 * SPLIT_STRIDE + i as u64;
                 let picture = draw(breed, index, options)?;
@@ -289,20 +269,12 @@ fn write_jpeg(path: &Path, picture: &RgbImage) -> Result<(), SampleError> {
     let mut bytes = Vec::with_capacity(32 * 1024);
     JpegEncoder::new_with_quality(&mut bytes, JPEG_QUALITY)
         .encode_image(picture)
-        .map_err(|source| SampleError::Encode {
-            path: path.to_owned(),
-            source,
-        })?;
+        .map_err(|source| SampleError::Encode { path: path.to_owned(), source })?;
     // A name that does not end in .jpg, so that nobody takes the unfinished file for a picture.
     let aside = path.with_extension("part");
-    fs::write(&aside, &bytes)
-        .and_then(|()| fs::rename(&aside, path))
-        .map_err(|source| {
-            // The error that is reported is the first one; a leftover file does no harm.
-            let _ = fs::remove_file(&aside);
-            SampleError::Write {
-                path: path.to_owned(),
-                source,
-            }
-        })
+    fs::write(&aside, &bytes).and_then(|()| fs::rename(&aside, path)).map_err(|source| {
+        // The error that is reported is the first one; a leftover file does no harm.
+        let _ = fs::remove_file(&aside);
+        SampleError::Write { path: path.to_owned(), source }
+    })
 }

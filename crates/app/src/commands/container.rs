@@ -21,10 +21,27 @@ const FAILURE_CHARACTERS: usize = 1024;
 /// Hyperparameters of SageMaker's built-in image classifier that mean nothing for a frozen backbone;
 /// accepted, so that a definition moves over unchanged, and said to be without effect.
 const WITHOUT_EFFECT: &[&str] = &[
-    "num_layers", "num_training_samples", "image_shape", "use_pretrained_model",
-    "use_weighted_loss", "checkpoint_frequency", "momentum", "eps", "gamma", "beta_1", "beta_2",
-    "kv_store", "lr_scheduler_factor", "lr_scheduler_step", "multi_label", "precision_dtype",
-    "resize", "top_k", "augmentation_type", "early_stopping_min_epochs", "early_stopping_tolerance",
+    "num_layers",
+    "num_training_samples",
+    "image_shape",
+    "use_pretrained_model",
+    "use_weighted_loss",
+    "checkpoint_frequency",
+    "momentum",
+    "eps",
+    "gamma",
+    "beta_1",
+    "beta_2",
+    "kv_store",
+    "lr_scheduler_factor",
+    "lr_scheduler_step",
+    "multi_label",
+    "precision_dtype",
+    "resize",
+    "top_k",
+    "augmentation_type",
+    "early_stopping_min_epochs",
+    "early_stopping_tolerance",
 ];
 
 /// The root of the contract, where there is one.
@@ -111,9 +128,7 @@ fn read_hyperparameters(path: &Path) -> anyhow::Result<Hyperparameters> {
         ))
     })?;
     let text_of = |value: serde_json::Value| match value {
-        serde_json::Value::String(text) => {
-            serde_json::from_str::<String>(&text).unwrap_or(text)
-        }
+        serde_json::Value::String(text) => serde_json::from_str::<String>(&text).unwrap_or(text),
         other => other.to_string(),
     };
     Ok(parsed.into_iter().map(|(name, value)| (name, text_of(value))).collect())
@@ -188,9 +203,9 @@ fn photos(channels: &BTreeMap<String, PathBuf>) -> anyhow::Result<Photos> {
             let splits = [(Split::Train, Some(train)), (Split::Valid, valid), (Split::Test, test)];
             Ok(Photos::Splits(splits.into_iter().filter_map(|(s, p)| Some((s, p?))).collect()))
         }
-        (None, _, _, 1) => Ok(Photos::Folder(
-            channels.values().next().cloned().unwrap_or_default(),
-        )),
+        (None, _, _, 1) => {
+            Ok(Photos::Folder(channels.values().next().cloned().unwrap_or_default()))
+        }
         _ => Err(output::usage(format!(
             "no channel is called `train` or `training` (there are: {})\nhint: name the channels train, validation and test",
             channels.keys().cloned().collect::<Vec<_>>().join(", ")

@@ -115,7 +115,13 @@ fn print(found: &Inspection) {
     let sum = |f: fn(&kennel_train::inspect::ClassCount) -> usize| {
         found.classes.iter().map(f).sum::<usize>().to_string()
     };
-    table.add_row(["total".into(), String::new(), sum(|c| c.train), sum(|c| c.valid), sum(|c| c.test)]);
+    table.add_row([
+        "total".into(),
+        String::new(),
+        sum(|c| c.train),
+        sum(|c| c.valid),
+        sum(|c| c.test),
+    ]);
     line(table);
     line(format!(
         "imbalance: the largest class has {:.1} times the training photos of the smallest{}",
@@ -123,7 +129,11 @@ fn print(found: &Inspection) {
         if found.imbalance >= 3.0 { "; consider `kennel train --class-weights`" } else { "" }
     ));
     if !found.ignored.is_empty() {
-        line(format!("{} other files are left alone, for example {}", found.ignored.len(), found.ignored[0].display()));
+        line(format!(
+            "{} other files are left alone, for example {}",
+            found.ignored.len(),
+            found.ignored[0].display()
+        ));
     }
     if found.problems.is_empty() {
         line("no problems found");

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use clap::Args;
-use kennel_base::TrainOptions;
+use kennel_base::{Augmentation, TrainOptions};
 use kennel_infer::engine::EngineOptions;
 use kennel_infer::hub;
 use kennel_train::dataset::{Dataset, Split, SplitOptions};
@@ -49,7 +49,15 @@ pub(crate) fn run(arguments: Arguments) -> anyhow::Result<()> {
         backbone: arguments.backbone.clone(),
         open: Default::default(),
         split: SplitOptions::default(),
-        train: TrainOptions::default(),
+        train: match arguments.data {
+            Some(_) => TrainOptions::default(),
+            // Forty pictures per breed are few: cached random crops make more of them.
+            None => TrainOptions {
+                augmentation: Augmentation::Crop,
+                views: 4,
+                ..TrainOptions::default()
+            },
+        },
         pipeline,
         max_bad: 0.05,
         cache,
@@ -93,7 +101,11 @@ pub(crate) fn run(arguments: Arguments) -> anyhow::Result<()> {
             path.strip_prefix(&photos).unwrap_or(path).display()
         ));
     }
-    line(format!("   {right} of {} right; the whole demo took {:.0} s", answers.len(), begun.elapsed().as_secs_f64()));
+    line(format!(
+        "   {right} of {} right; the whole demo took {:.0} s",
+        answers.len(),
+        begun.elapsed().as_secs_f64()
+    ));
     let sample = questions.first().map(|(p, _)| p.display().to_string()).unwrap_or_default();
     line(format!(
         "\nThe same, step by step, and with your own photos (a folder per class):\n  \

@@ -142,7 +142,9 @@ fn bench(arguments: &BenchArguments) -> anyhow::Result<()> {
             };
             for batch in batches {
                 if batch == 0 {
-                    return Err(output::usage("`--batches` holds a 0\nhint: give sizes such as 1,8"));
+                    return Err(output::usage(
+                        "`--batches` holds a 0\nhint: give sizes such as 1,8",
+                    ));
                 }
                 let input: Vec<f32> =
                     (0..batch * pixels).map(|i| ((i as f32) * 0.01).sin()).collect();
@@ -182,17 +184,28 @@ fn bench(arguments: &BenchArguments) -> anyhow::Result<()> {
             format!("{:.0}", 1000.0 / ms),
         ]);
     }
-    line(format!("{}: {} features, input {height}×{width}", backbone.name, backbone.cut.width.unwrap_or(0)));
+    line(format!(
+        "{}: {} features, input {height}×{width}",
+        backbone.name,
+        backbone.cut.width.unwrap_or(0)
+    ));
     line(table);
     Ok(())
 }
 
 /// What one photo costs on one core, stage by stage, and what the overlapped pipeline makes of it.
-fn bench_photos(arguments: &BenchArguments, backbone: &Backbone, folder: &Path) -> anyhow::Result<()> {
+fn bench_photos(
+    arguments: &BenchArguments,
+    backbone: &Backbone,
+    folder: &Path,
+) -> anyhow::Result<()> {
     let mut paths = Vec::new();
     super::predict::walk(folder, &mut paths, 0)?;
     if paths.is_empty() {
-        return Err(output::usage(format!("`{}` holds no photos\nhint: give a folder with photos", folder.display())));
+        return Err(output::usage(format!(
+            "`{}` holds no photos\nhint: give a folder with photos",
+            folder.display()
+        )));
     }
     // Spread over the folder, so that the few that are timed alone are like the many.
     let step = paths.len().div_ceil(400);
@@ -200,7 +213,8 @@ fn bench_photos(arguments: &BenchArguments, backbone: &Backbone, folder: &Path) 
     let limits = DecodeLimits::default();
     // Every file is in memory already when its decoding is timed: the disk is not what is measured.
     let files: Vec<Vec<u8>> = sample.iter().map(std::fs::read).collect::<Result<_, _>>()?;
-    let per_photo = |since: Instant, count: usize| 1000.0 * since.elapsed().as_secs_f64() / count as f64;
+    let per_photo =
+        |since: Instant, count: usize| 1000.0 * since.elapsed().as_secs_f64() / count as f64;
 
     let started = Instant::now();
     let photos: Vec<_> = files.iter().filter_map(|f| decode(f, &limits).ok()).collect();

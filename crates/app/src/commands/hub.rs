@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand};
 use comfy_table::Table;
 use kennel_infer::hub::{self, OpenOptions, PullProgress};
+use kennel_infer::onnx::Pooling;
 use kennel_infer::preprocess::{Preprocess, Resize};
 
 use crate::output::{self, Progress, line};
@@ -142,11 +143,25 @@ fn list(json: bool) -> anyhow::Result<()> {
 fn show(backbone: &str, open: &OpenArguments) -> anyhow::Result<()> {
     let (entry, opened) = hub::show(backbone, &open.options())?;
     line(format!("name        {}", opened.name));
-    line(format!("features    {} values from tensor `{}`", opened.cut.width.unwrap_or(0), opened.cut.tensor));
+    line(format!(
+        "features    {} values from tensor `{}`",
+        opened.cut.width.unwrap_or(0),
+        opened.cut.tensor
+    ));
     line(format!("cut before  {}", opened.cut.layer));
-    line(format!("pooled      {}", if opened.cut.spatial == Some(true) { "averaged over space" } else { "no" }));
+    line(format!(
+        "pooled      {}",
+        match opened.cut.pooling {
+            Some(Pooling::Space) => "averaged over space",
+            Some(Pooling::ClassToken) => "the class token is taken",
+            _ => "no",
+        }
+    ));
     line(format!("preprocess  {}", serde_json::to_string(&opened.preprocess)?));
-    line(format!("batch       {}", opened.fixed_batch.map_or_else(|| "any".into(), |b| format!("fixed to {b}"))));
+    line(format!(
+        "batch       {}",
+        opened.fixed_batch.map_or_else(|| "any".into(), |b| format!("fixed to {b}"))
+    ));
     line(format!("sha256      {} (as cut)", opened.sha256));
     if let Some(entry) = entry {
         line(format!("file        {} (sha256 {})", entry.file, entry.sha256));

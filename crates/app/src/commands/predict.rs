@@ -131,10 +131,14 @@ fn expand(given: &[String]) -> anyhow::Result<Vec<String>> {
             walk(path, &mut below, 0)?;
             all.extend(below.iter().map(|p| p.display().to_string()));
             if below.is_empty() {
-                return Err(output::usage(format!("`{source}` holds no photos\nhint: photos end in .jpg, .png, .webp, .gif or .bmp")));
+                return Err(output::usage(format!(
+                    "`{source}` holds no photos\nhint: photos end in .jpg, .png, .webp, .gif or .bmp"
+                )));
             }
         } else {
-            return Err(output::usage(format!("`{source}` is no file, folder or address\nhint: check the path")));
+            return Err(output::usage(format!(
+                "`{source}` is no file, folder or address\nhint: check the path"
+            )));
         }
     }
     Ok(all)
@@ -151,7 +155,9 @@ pub(crate) fn walk(folder: &Path, all: &mut Vec<PathBuf>, depth: usize) -> anyho
         // A link may point upwards; no folder of photos is this deep.
         if path.is_dir() && depth < 16 {
             walk(&path, all, depth + 1)?;
-        } else if ["jpg", "jpeg", "jpe", "jfif", "png", "gif", "webp", "bmp"].contains(&extension.as_str()) {
+        } else if ["jpg", "jpeg", "jpe", "jfif", "png", "gif", "webp", "bmp"]
+            .contains(&extension.as_str())
+        {
             all.push(path);
         }
     }

@@ -45,7 +45,9 @@ pub(crate) struct Arguments {
 pub(crate) fn run(arguments: Arguments) -> anyhow::Result<()> {
     let in_container = arguments.model.is_none();
     let model = arguments.model.clone().or_else(container::model_folder).ok_or_else(|| {
-        output::usage("no model was given, and there is no /opt/ml/model\nhint: `kennel serve model.tar.gz`")
+        output::usage(
+            "no model was given, and there is no /opt/ml/model\nhint: `kennel serve model.tar.gz`",
+        )
     })?;
     let default = if in_container { Ipv4Addr::UNSPECIFIED } else { Ipv4Addr::LOCALHOST };
     let address = SocketAddr::new(arguments.bind.unwrap_or(default.into()), arguments.port);
@@ -71,7 +73,8 @@ pub(crate) fn run(arguments: Arguments) -> anyhow::Result<()> {
         let classes = package.manifest.classes.len();
         let service = Service::bind(options, package).await?;
         // The engine is settled while the model loads; loading the library twice costs nothing.
-        let engine = arguments.engine.engine.map_or_else(String::new, |k: EngineKind| format!(", {k}"));
+        let engine =
+            arguments.engine.engine.map_or_else(String::new, |k: EngineKind| format!(", {k}"));
         tracing::info!(
             "serving {} ({name}, {classes} classes{engine}) on http://{}",
             model.display(),

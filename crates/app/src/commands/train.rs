@@ -132,7 +132,9 @@ pub(crate) fn run(arguments: Arguments) -> anyhow::Result<()> {
     let result = run_job(&options)?;
     save(&result, &arguments.output)?;
     summary(&result);
-    for path in [&arguments.output, &metrics_path(&arguments.output), &report_path(&arguments.output)] {
+    for path in
+        [&arguments.output, &metrics_path(&arguments.output), &report_path(&arguments.output)]
+    {
         line(format!("wrote {}", path.display()));
     }
     Ok(())

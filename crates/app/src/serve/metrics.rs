@@ -42,7 +42,11 @@ impl Metrics {
         let text = "Time from the request's headers to the answer, in seconds";
         registry.register("invocation_seconds", text, latency.clone());
         let decode = Counter::<f64, AtomicU64>::default();
-        registry.register("decode_seconds", "Worker time spent decoding, in seconds", decode.clone());
+        registry.register(
+            "decode_seconds",
+            "Worker time spent decoding, in seconds",
+            decode.clone(),
+        );
         let engine = Counter::<f64, AtomicU64>::default();
         let text = "Worker time spent on preprocessing and the engine, in seconds";
         registry.register("engine_seconds", text, engine.clone());

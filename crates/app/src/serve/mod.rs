@@ -67,7 +67,7 @@ impl Default for Options {
             address: SocketAddr::from(([127, 0, 0, 1], 8080)),
             engine: EngineOptions::default(),
             workers: kennel_infer::pipeline::cores(),
-            batch: 8,
+            batch: 2,
             delay: Duration::ZERO,
             queue: 64,
             max_body: 25 << 20,
@@ -126,7 +126,9 @@ impl Service {
             metrics: Metrics::new(),
             manifest: package.manifest.clone(),
             fetcher: Fetcher::new(options.fetch.clone())?,
-            admitted: Semaphore::new(options.queue.max(1) + options.workers.max(1) * options.batch.max(1)),
+            admitted: Semaphore::new(
+                options.queue.max(1) + options.workers.max(1) * options.batch.max(1),
+            ),
             fetching: Semaphore::new(16),
             options,
         };
@@ -143,7 +145,10 @@ impl Service {
     ///
     /// # Errors
     /// When the model cannot be loaded.
-    pub(crate) async fn run(self, shutdown: impl Future<Output = ()> + Send + 'static) -> anyhow::Result<()> {
+    pub(crate) async fn run(
+        self,
+        shutdown: impl Future<Output = ()> + Send + 'static,
+    ) -> anyhow::Result<()> {
         let shared = Arc::clone(&self.shared);
         let (failed, load_failed) = oneshot::channel();
         let loader = {
@@ -248,7 +253,10 @@ async fn invocations(State(shared): State<Arc<Shared>>, request: Request<Body>) 
         Ok(outcome) => outcome,
         Err(_) => Err(Failure::new(
             ErrorCode::Unavailable,
-            format!("no answer within {} s\nhint: send smaller requests, or more slowly", limit.as_secs()),
+            format!(
+                "no answer within {} s\nhint: send smaller requests, or more slowly",
+                limit.as_secs()
+            ),
         )),
     };
     let response = match outcome {
@@ -300,7 +308,9 @@ async fn read_body(headers: &HeaderMap, body: Body, limit: usize) -> Result<Vec<
     let too_large = || {
         Failure::new(
             ErrorCode::PayloadTooLarge,
-            format!("the body is larger than {limit} bytes\nhint: send a smaller photo, or raise `--max-body`"),
+            format!(
+                "the body is larger than {limit} bytes\nhint: send a smaller photo, or raise `--max-body`"
+            ),
         )
     };
     let announced = header_text(headers, "content-length").and_then(|v| v.parse::<u64>().ok());
@@ -310,11 +320,17 @@ async fn read_body(headers: &HeaderMap, body: Body, limit: usize) -> Result<Vec<
     match axum::body::to_bytes(body, limit).await {
         Ok(bytes) => Ok(bytes.into()),
         Err(e) => {
-            let text = format!("{e}: {}", std::error::Error::source(&e).map_or_else(String::new, |s| s.to_string()));
+            let text = format!(
+                "{e}: {}",
+                std::error::Error::source(&e).map_or_else(String::new, |s| s.to_string())
+            );
             if text.contains("length limit") {
                 Err(too_large())
             } else {
-                Err(Failure::new(ErrorCode::InvalidInput, "the body ended early\nhint: send it again"))
+                Err(Failure::new(
+                    ErrorCode::InvalidInput,
+                    "the body ended early\nhint: send it again",
+                ))
             }
         }
     }
@@ -348,7 +364,10 @@ async fn classify(shared: &Arc<Shared>, photos: Vec<Vec<u8>>) -> Result<Vec<Vec<
         Ok(()) => {}
         Err(Refused::Full) => return Err(throttled()),
         Err(Refused::Closed) => {
-            return Err(Failure::new(ErrorCode::Unavailable, "the server is stopping\nhint: send it to another instance"));
+            return Err(Failure::new(
+                ErrorCode::Unavailable,
+                "the server is stopping\nhint: send it to another instance",
+            ));
         }
     }
     let mut rows = Vec::with_capacity(replies.len());
@@ -361,13 +380,16 @@ async fn classify(shared: &Arc<Shared>, photos: Vec<Vec<u8>>) -> Result<Vec<Vec<
 }
 
 fn throttled() -> Failure {
-    Failure::new(ErrorCode::Throttled, "too many requests wait already\nhint: try again in a moment, or start more instances")
+    Failure::new(
+        ErrorCode::Throttled,
+        "too many requests wait already\nhint: try again in a moment, or start more instances",
+    )
 }
 
 /// The JSON of an error: `{"error": {"code", "message", "hint"}}`.
 fn error_response(failure: &Failure) -> Response {
-    let status =
-        StatusCode::from_u16(failure.code.http_status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let status = StatusCode::from_u16(failure.code.http_status())
+        .unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let (message, hint) = match failure.message.split_once("\nhint: ") {
         Some((message, hint)) => (message, Some(hint)),
         None => (failure.message.as_str(), None),

@@ -56,7 +56,12 @@ pub(crate) fn photos(content_type: Option<&str>, body: Vec<u8>) -> Result<Vec<So
         .map(|t| t.split(';').next().unwrap_or_default().trim().to_ascii_lowercase())
         .unwrap_or_default();
     match essence.as_str() {
-        "image/jpeg" | "image/jpg" | "image/png" | "image/webp" | "image/gif" | "image/bmp"
+        "image/jpeg"
+        | "image/jpg"
+        | "image/png"
+        | "image/webp"
+        | "image/gif"
+        | "image/bmp"
         | "application/x-image" => {
             if body.is_empty() {
                 return Err(Failure::new(
@@ -92,9 +97,11 @@ fn json_photos(body: &[u8]) -> Result<Vec<Source>, Failure> {
                 )));
             }
             let photo = |(index, instance): (usize, Instance)| match (instance.b64, instance.url) {
-                (Some(text), None) => STANDARD.decode(text.trim()).map(Source::Bytes).map_err(|e| {
-                    bad(format!("`instances[{index}].b64` is not base64: {e}\n{hint}"))
-                }),
+                (Some(text), None) => {
+                    STANDARD.decode(text.trim()).map(Source::Bytes).map_err(|e| {
+                        bad(format!("`instances[{index}].b64` is not base64: {e}\n{hint}"))
+                    })
+                }
                 (None, Some(url)) => Ok(Source::Url(url)),
                 _ => Err(bad(format!("`instances[{index}]` needs either `b64` or `url`\n{hint}"))),
             };

@@ -55,7 +55,9 @@ pub enum EngineError {
         name: String,
     },
     /// The engine's library is not on this machine, or cannot be loaded.
-    #[error("engine `{engine}` is not available: {reason}\nhint: `kennel engine install onnxruntime` fetches it, `--engine rten` needs nothing")]
+    #[error(
+        "engine `{engine}` is not available: {reason}\nhint: `kennel engine install onnxruntime` fetches it, `--engine rten` needs nothing"
+    )]
     NotAvailable {
         /// Engine.
         engine: EngineKind,
@@ -63,7 +65,9 @@ pub enum EngineError {
         reason: String,
     },
     /// The engine refused the graph.
-    #[error("engine `{engine}` cannot load the network: {reason}\nhint: try the other engine with `--engine`, or export with another opset")]
+    #[error(
+        "engine `{engine}` cannot load the network: {reason}\nhint: try the other engine with `--engine`, or export with another opset"
+    )]
     Load {
         /// Engine.
         engine: EngineKind,

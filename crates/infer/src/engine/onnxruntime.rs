@@ -73,10 +73,12 @@ fn candidates() -> Vec<PathBuf> {
         }
     }
     let mut folders = vec![install::installed_library_folder()];
-    if let Some(folder) = std::env::current_exe().ok().and_then(|p| p.parent().map(Path::to_owned)) {
+    if let Some(folder) = std::env::current_exe().ok().and_then(|p| p.parent().map(Path::to_owned))
+    {
         folders.push(folder);
     }
-    if let Some(environment) = std::env::var_os("VIRTUAL_ENV").or(std::env::var_os("CONDA_PREFIX")) {
+    if let Some(environment) = std::env::var_os("VIRTUAL_ENV").or(std::env::var_os("CONDA_PREFIX"))
+    {
         let lib = PathBuf::from(environment).join("lib");
         for entry in std::fs::read_dir(&lib).into_iter().flatten().flatten() {
             folders.push(entry.path().join("site-packages/onnxruntime/capi"));
@@ -178,11 +180,10 @@ fn session(
 
 impl Session for OnnxRuntimeSession {
     fn run(&mut self, input: &[f32], shape: [usize; 4]) -> Result<Output, EngineError> {
-        let failed =
-            |reason: String| EngineError::Run { engine: EngineKind::OnnxRuntime, reason };
-        let tensor = TensorRef::from_array_view((shape, input)).map_err(|e| failed(e.to_string()))?;
-        let outputs =
-            self.session.run(ort::inputs![tensor]).map_err(|e| failed(e.to_string()))?;
+        let failed = |reason: String| EngineError::Run { engine: EngineKind::OnnxRuntime, reason };
+        let tensor =
+            TensorRef::from_array_view((shape, input)).map_err(|e| failed(e.to_string()))?;
+        let outputs = self.session.run(ort::inputs![tensor]).map_err(|e| failed(e.to_string()))?;
         let (shape, values) =
             outputs[0].try_extract_tensor::<f32>().map_err(|e| failed(e.to_string()))?;
         Ok(Output {

@@ -4,8 +4,8 @@ use std::fmt;
 use std::sync::Arc;
 
 use rten::{Model, ModelOptions, NodeId, RunOptions, ThreadPool};
-use rten_tensor::prelude::*;
 use rten_tensor::NdTensorView;
+use rten_tensor::prelude::*;
 
 use super::{EngineError, EngineKind, Output, Session};
 
@@ -52,16 +52,11 @@ impl Session for RtenSession {
             .map_err(|_| failed(format!("{} values do not fill {shape:?}", input.len())))?;
         let mut outputs = self
             .model
-            .run(
-                vec![(self.input, view.into())],
-                &[self.output],
-                Some(self.options.clone()),
-            )
+            .run(vec![(self.input, view.into())], &[self.output], Some(self.options.clone()))
             .map_err(|e| failed(e.to_string()))?;
         let value = outputs.pop().ok_or_else(|| failed("it gave no output".into()))?;
-        let tensor = value
-            .into_tensor::<f32>()
-            .ok_or_else(|| failed("the output is not float32".into()))?;
+        let tensor =
+            value.into_tensor::<f32>().ok_or_else(|| failed("the output is not float32".into()))?;
         let shape = tensor.shape().to_vec();
         Ok(Output { shape, values: tensor.into_data() })
     }

@@ -6,7 +6,9 @@ use std::io::Write;
 use crate::onnx::{Model, cut_at, find_cut};
 use crate::photo::{DecodeLimits, decode};
 use crate::preprocess::{Preprocess, Preprocessor, Resize, View};
-use crate::testing::{TINY_WIDTH, cosine, deviation, engines, noise, session, shared, tiny_backbone};
+use crate::testing::{
+    TINY_WIDTH, cosine, deviation, engines, noise, session, shared, tiny_backbone,
+};
 
 #[test]
 fn a_batch_is_as_good_as_one_by_one() {
@@ -39,7 +41,8 @@ fn a_wrong_input_is_an_error_and_the_session_lives_on() {
             (0, [2, 3, 0, 16]),
             (4, [1, 1, 2, 2]),
         ] {
-            let error = session.run(&input[..length], shape).expect_err(&format!("{kind} {shape:?}"));
+            let error =
+                session.run(&input[..length], shape).expect_err(&format!("{kind} {shape:?}"));
             assert!(matches!(error, EngineError::Run { .. }), "{error}");
         }
         assert_eq!(session.run(&input, [2, 3, 16, 16]).unwrap(), wanted);
@@ -84,7 +87,8 @@ fn real_photos(count: usize) -> Option<(Model, Vec<Vec<f32>>)> {
     };
     let mut preprocessor = Preprocessor::new(&settings).unwrap();
     let sorted = |folder: &std::path::Path| {
-        let mut paths: Vec<_> = std::fs::read_dir(folder).unwrap().map(|e| e.unwrap().path()).collect();
+        let mut paths: Vec<_> =
+            std::fs::read_dir(folder).unwrap().map(|e| e.unwrap().path()).collect();
         paths.sort();
         paths
     };
@@ -137,7 +141,9 @@ fn libraries_are_told_from_what_lies_beside_them() {
         for name in ["libonnxruntime.so", "libonnxruntime.so.1", "libonnxruntime.so.1.31.1"] {
             assert!(onnxruntime::is_library(name), "{name}");
         }
-        for name in ["libonnxruntime_providers_shared.so", "onnxruntime.dll", "libonnxruntime.a", ""] {
+        for name in
+            ["libonnxruntime_providers_shared.so", "onnxruntime.dll", "libonnxruntime.a", ""]
+        {
             assert!(!onnxruntime::is_library(name), "{name}");
         }
     }

@@ -60,15 +60,13 @@ const SPECIAL_V6: [(Ipv6Addr, u32); 5] = [
 /// unless the host was opened by name.
 pub fn is_public(addr: IpAddr) -> bool {
     match addr {
-        IpAddr::V4(addr) => !SPECIAL_V4
-            .iter()
-            .any(|&(network, length)| within_v4(addr, network, length)),
+        IpAddr::V4(addr) => {
+            !SPECIAL_V4.iter().any(|&(network, length)| within_v4(addr, network, length))
+        }
         IpAddr::V6(addr) => {
             let global = Ipv6Addr::new(0x2000, 0, 0, 0, 0, 0, 0, 0);
             within_v6(addr, global, 3)
-                && !SPECIAL_V6
-                    .iter()
-                    .any(|&(network, length)| within_v6(addr, network, length))
+                && !SPECIAL_V6.iter().any(|&(network, length)| within_v6(addr, network, length))
         }
     }
 }

@@ -171,10 +171,7 @@ impl FetchError {
     }
 
     pub(super) fn bad_url(url: &str, reason: &'static str) -> Self {
-        Self::BadUrl {
-            url: shown(url),
-            reason,
-        }
+        Self::BadUrl { url: shown(url), reason }
     }
 }
 
@@ -187,12 +184,8 @@ pub(super) fn shown(url: &str) -> String {
         None => (url, ""),
     };
     let start = place.find("://").map_or(0, |at| at + 3);
-    let end = place[start..]
-        .find('/')
-        .map_or(place.len(), |at| start + at);
-    let host = place[start..end]
-        .rfind('@')
-        .map_or(start, |at| start + at + 1);
+    let end = place[start..].find('/').map_or(place.len(), |at| start + at);
+    let host = place[start..end].rfind('@').map_or(start, |at| start + at + 1);
     let mut text: String = place[..start].to_owned();
     if host > start {
         text.push_str("…@");

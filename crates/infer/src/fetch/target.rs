@@ -80,12 +80,7 @@ impl Target {
         if port == 0 {
             return Err(bad("its port is 0"));
         }
-        Ok(Self {
-            https,
-            host,
-            port,
-            path: canonical_path(tail),
-        })
+        Ok(Self { https, host, port, path: canonical_path(tail) })
     }
 
     /// Follows the `Location` of a redirect, which may be relative to this URL.
@@ -110,11 +105,7 @@ impl Target {
 
     /// The URL in the one spelling that goes to the HTTP client.
     pub(super) fn canonical(&self) -> String {
-        let (scheme, usual) = if self.https {
-            ("https", 443)
-        } else {
-            ("http", 80)
-        };
+        let (scheme, usual) = if self.https { ("https", 443) } else { ("http", 80) };
         if self.port == usual {
             format!("{scheme}://{}{}", self.host, self.path)
         } else {
@@ -133,9 +124,7 @@ impl OpenHosts {
     /// Reads entries of the form `host` or `host:port`.
     pub(super) fn parse(entries: &[String]) -> Result<Self, FetchError> {
         let read = |entry: &String| {
-            let bad = || FetchError::BadAllowHost {
-                entry: entry.clone(),
-            };
+            let bad = || FetchError::BadAllowHost { entry: entry.clone() };
             let text = entry.trim();
             // A bare IPv6 address has colons of its own; everybody writes it so once.
             if let Ok(addr) = text.parse::<Ipv6Addr>() {
@@ -145,12 +134,7 @@ impl OpenHosts {
             let host = parse_host(host).map_err(|_| bad())?;
             Ok((host, port))
         };
-        Ok(Self {
-            entries: entries
-                .iter()
-                .map(read)
-                .collect::<Result<_, FetchError>>()?,
-        })
+        Ok(Self { entries: entries.iter().map(read).collect::<Result<_, FetchError>>()? })
     }
 
     /// Whether the user opened this host, for any port or for this one.
@@ -164,9 +148,7 @@ impl OpenHosts {
 fn has_scheme(text: &str) -> bool {
     text.split_once(':').is_some_and(|(scheme, _)| {
         scheme.starts_with(|c: char| c.is_ascii_alphabetic())
-            && scheme
-                .chars()
-                .all(|c| c.is_ascii_alphanumeric() || "+-.".contains(c))
+            && scheme.chars().all(|c| c.is_ascii_alphanumeric() || "+-.".contains(c))
     })
 }
 
@@ -218,9 +200,7 @@ fn parse_host(host: &str) -> Result<Host, &'static str> {
     let mut last = "";
     for label in host.split('.') {
         let fits = (1..=63).contains(&label.len())
-            && label
-                .bytes()
-                .all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_');
+            && label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_');
         if !fits {
             return Err("its host name is not one that DNS allows");
         }

@@ -1,12 +1,7 @@
 //! The fetcher against servers on this machine. They are opened by name where a case needs them
 //! to be reached, and everything else checks that they are not.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    reason = "tests"
-)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
 use super::*;
 use std::io::{BufRead, BufReader, Write};
@@ -25,19 +20,14 @@ fn answer(text: impl Into<Vec<u8>>) -> Answer {
 }
 
 fn picture(headers: &str, body: &[u8]) -> Answer {
-    let mut bytes = format!(
-        "HTTP/1.1 200 OK\r\n{headers}Content-Length: {}\r\n\r\n",
-        body.len()
-    )
-    .into_bytes();
+    let mut bytes =
+        format!("HTTP/1.1 200 OK\r\n{headers}Content-Length: {}\r\n\r\n", body.len()).into_bytes();
     bytes.extend_from_slice(body);
     Answer::Bytes(bytes)
 }
 
 fn redirect(to: &str) -> Answer {
-    answer(format!(
-        "HTTP/1.1 302 Found\r\nLocation: {to}\r\nContent-Length: 0\r\n\r\n"
-    ))
+    answer(format!("HTTP/1.1 302 Found\r\nLocation: {to}\r\nContent-Length: 0\r\n\r\n"))
 }
 
 /// Serves every path from `answers` until the test process ends; returns `127.0.0.1:port` and the
@@ -102,11 +92,7 @@ fn fake(answers: &[&[&str]]) -> Arc<FakeLookup> {
     let read = |addr: &&str| SocketAddr::new(addr.parse().unwrap(), 0);
     Arc::new(FakeLookup {
         answers: Mutex::new(
-            answers
-                .iter()
-                .rev()
-                .map(|list| list.iter().map(read).collect())
-                .collect(),
+            answers.iter().rev().map(|list| list.iter().map(read).collect()).collect(),
         ),
         asked: AtomicUsize::new(0),
     })
@@ -123,9 +109,7 @@ fn with_fake(allow: &[&str], lookup: &Arc<FakeLookup>) -> Fetcher {
 #[test]
 fn a_photo_of_an_opened_host_is_fetched() {
     let (host, seen) = serve(|_, _| picture("Content-Type: Image/JPEG; q=1\r\n", b"woof"));
-    let image = fetcher(&[&host], |_| ())
-        .get(&format!("http://{host}/d.jpg?x=1"))
-        .unwrap();
+    let image = fetcher(&[&host], |_| ()).get(&format!("http://{host}/d.jpg?x=1")).unwrap();
     assert_eq!(image.bytes, b"woof");
     assert_eq!(image.content_type.as_deref(), Some("image/jpeg"));
     let head = seen.lock().unwrap()[0].to_ascii_lowercase();
@@ -201,34 +185,17 @@ fn an_opened_name_is_open_for_its_port_only() {
     let (host, seen) = serve(|_, _| picture("", b"secret"));
     let other = fetcher(&["127.0.0.1:1"], |_| ());
     let error = other.get(&format!("http://{host}/")).unwrap_err();
-    assert!(
-        matches!(
-            error,
-            FetchError::RefusedPort {
-                redirected: false,
-                ..
-            }
-        ),
-        "{error}"
-    );
+    assert!(matches!(error, FetchError::RefusedPort { redirected: false, .. }), "{error}");
     assert!(seen.lock().unwrap().is_empty());
     let any_port = fetcher(&["127.0.0.1"], |_| ());
-    assert_eq!(
-        any_port.get(&format!("http://{host}/")).unwrap().bytes,
-        b"secret"
-    );
+    assert_eq!(any_port.get(&format!("http://{host}/")).unwrap().bytes, b"secret");
 }
 
 #[test]
 fn one_private_address_spoils_the_answer() {
     let lookup = fake(&[&["93.184.216.34", "127.0.0.1"]]);
-    let error = with_fake(&[], &lookup)
-        .get("http://photos.example/")
-        .unwrap_err();
-    assert!(
-        matches!(error, FetchError::RefusedAddress { .. }),
-        "{error}"
-    );
+    let error = with_fake(&[], &lookup).get("http://photos.example/").unwrap_err();
+    assert!(matches!(error, FetchError::RefusedAddress { .. }), "{error}");
     // What the name resolved to stays here.
     assert!(!error.to_string().contains("127.0.0.1"), "{error}");
 }
@@ -239,9 +206,7 @@ fn a_name_is_resolved_once_and_the_connection_is_pinned() {
     let (_, port) = host.split_once(':').unwrap();
     let lookup = fake(&[&["127.0.0.1"], &["192.0.2.1"]]);
     let name = format!("photos.example:{port}");
-    let image = with_fake(&[&name], &lookup)
-        .get(&format!("http://{name}/"))
-        .unwrap();
+    let image = with_fake(&[&name], &lookup).get(&format!("http://{name}/")).unwrap();
     assert_eq!(image.bytes, b"woof");
     assert_eq!(lookup.asked.load(Ordering::SeqCst), 1);
     let head = seen.lock().unwrap()[0].to_ascii_lowercase();
@@ -268,9 +233,7 @@ fn the_pinned_resolver_knows_one_host() {
 #[test]
 fn an_unknown_name_is_not_the_callers_fault() {
     let lookup = fake(&[&[]]);
-    let error = with_fake(&[], &lookup)
-        .get("http://photos.example/")
-        .unwrap_err();
+    let error = with_fake(&[], &lookup).get("http://photos.example/").unwrap_err();
     assert!(matches!(error, FetchError::HostNotFound { .. }), "{error}");
     assert!(!error.is_callers_fault());
 }
@@ -295,40 +258,19 @@ fn redirects_are_followed_and_checked() {
     assert_eq!(get("/absolute").unwrap().bytes, b"woof");
     for path in ["/metadata", "/mapped"] {
         let error = get(path).unwrap_err();
-        assert!(
-            matches!(
-                error,
-                FetchError::RefusedAddress {
-                    redirected: true,
-                    ..
-                }
-            ),
-            "{error}"
-        );
+        assert!(matches!(error, FetchError::RefusedAddress { redirected: true, .. }), "{error}");
         assert!(!error.to_string().contains("169.254"), "{error}");
         assert!(error.is_callers_fault());
     }
     let error = get("/port").unwrap_err();
-    assert!(
-        matches!(
-            error,
-            FetchError::RefusedPort {
-                redirected: true,
-                ..
-            }
-        ),
-        "{error}"
-    );
+    assert!(matches!(error, FetchError::RefusedPort { redirected: true, .. }), "{error}");
     for path in ["/file", "/nowhere", "/decimal"] {
         let error = get(path).unwrap_err();
         assert!(matches!(error, FetchError::BadRedirect { .. }), "{error}");
     }
     let before = seen.lock().unwrap().len();
     let error = get("/loop").unwrap_err();
-    assert!(
-        matches!(error, FetchError::TooManyRedirects { limit: 3, .. }),
-        "{error}"
-    );
+    assert!(matches!(error, FetchError::TooManyRedirects { limit: 3, .. }), "{error}");
     assert_eq!(seen.lock().unwrap().len() - before, 4);
 }
 
@@ -347,21 +289,11 @@ fn https_is_not_left_for_http() {
         headers
     };
     let from = Target::parse("https://a.example/").unwrap();
-    let error = fetch
-        .redirect(&from, &headers("http://a.example/x"))
-        .unwrap_err();
+    let error = fetch.redirect(&from, &headers("http://a.example/x")).unwrap_err();
     assert!(matches!(error, FetchError::BadRedirect { .. }), "{error}");
-    assert!(
-        fetch
-            .redirect(&from, &headers("https://b.example/x"))
-            .is_ok()
-    );
+    assert!(fetch.redirect(&from, &headers("https://b.example/x")).is_ok());
     let from = Target::parse("http://a.example/").unwrap();
-    assert!(
-        fetch
-            .redirect(&from, &headers("https://a.example/x"))
-            .is_ok()
-    );
+    assert!(fetch.redirect(&from, &headers("https://a.example/x")).is_ok());
 }
 
 #[test]
@@ -397,19 +329,9 @@ fn a_large_body_is_refused_announced_or_not() {
     let fetcher = fetcher(&[&host], |options| options.max_bytes = 4096);
     for path in ["/announced", "/chunked", "/endless"] {
         let error = fetcher.get(&format!("http://{host}{path}")).unwrap_err();
-        assert!(
-            matches!(error, FetchError::TooLarge { limit: 4096, .. }),
-            "{path}: {error}"
-        );
+        assert!(matches!(error, FetchError::TooLarge { limit: 4096, .. }), "{path}: {error}");
     }
-    assert_eq!(
-        fetcher
-            .get(&format!("http://{host}/fits"))
-            .unwrap()
-            .bytes
-            .len(),
-        4096
-    );
+    assert_eq!(fetcher.get(&format!("http://{host}/fits")).unwrap().bytes.len(), 4096);
 }
 
 #[test]
@@ -419,16 +341,11 @@ fn a_slow_server_runs_into_the_time_limit() {
         "/body" => Answer::Stall(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nwoof".to_vec()),
         _ => Answer::Stall(Vec::new()),
     });
-    let fetcher = fetcher(&[&host], |options| {
-        options.timeout = Duration::from_millis(150)
-    });
+    let fetcher = fetcher(&[&host], |options| options.timeout = Duration::from_millis(150));
     for path in ["/silent", "/head", "/body"] {
         let started = Instant::now();
         let error = fetcher.get(&format!("http://{host}{path}")).unwrap_err();
-        assert!(
-            matches!(error, FetchError::Timeout { .. }),
-            "{path}: {error}"
-        );
+        assert!(matches!(error, FetchError::Timeout { .. }), "{path}: {error}");
         assert!(!error.is_callers_fault());
         assert!(started.elapsed() < Duration::from_secs(3), "{path}");
     }
@@ -444,10 +361,7 @@ fn a_truncated_or_broken_answer_is_an_error() {
     let fetcher = fetcher(&[&host], |_| ());
     for path in ["/cut", "/garbage", "/empty"] {
         let error = fetcher.get(&format!("http://{host}{path}")).unwrap_err();
-        assert!(
-            matches!(error, FetchError::Connection { .. }),
-            "{path}: {error}"
-        );
+        assert!(matches!(error, FetchError::Connection { .. }), "{path}: {error}");
     }
 }
 
@@ -456,22 +370,15 @@ fn only_status_200_is_a_photo() {
     for status in [204, 206, 304, 403, 404, 500] {
         let (host, _) =
             serve(move |_, _| answer(format!("HTTP/1.1 {status} X\r\nContent-Length: 0\r\n\r\n")));
-        let error = fetcher(&[&host], |_| ())
-            .get(&format!("http://{host}/"))
-            .unwrap_err();
-        assert!(
-            matches!(error, FetchError::Status { status: s, .. } if s == status),
-            "{error}"
-        );
+        let error = fetcher(&[&host], |_| ()).get(&format!("http://{host}/")).unwrap_err();
+        assert!(matches!(error, FetchError::Status { status: s, .. } if s == status), "{error}");
     }
 }
 
 #[test]
 fn lookups_are_bounded_and_given_back() {
     let taken = Arc::new(AtomicUsize::new(0));
-    let mut slots: Vec<_> = (0..MAX_LOOKUPS)
-        .map(|_| Slot::take(&taken).unwrap())
-        .collect();
+    let mut slots: Vec<_> = (0..MAX_LOOKUPS).map(|_| Slot::take(&taken).unwrap()).collect();
     assert!(Slot::take(&taken).is_none());
     slots.pop();
     assert!(Slot::take(&taken).is_some());
@@ -483,10 +390,7 @@ fn lookups_are_bounded_and_given_back() {
 fn messages_hide_credentials_and_control_characters() {
     for (url, expected) in [
         ("https://u:secret@a.example/x", "https://…@a.example/x"),
-        (
-            "https://a.example/x?X-Amz-Signature=1234",
-            "https://a.example/x?…",
-        ),
+        ("https://a.example/x?X-Amz-Signature=1234", "https://a.example/x?…"),
         ("https://a.example/x@2x.jpg", "https://a.example/x@2x.jpg"),
         ("a\u{1b}[31m", "a\\u{1b}[31m"),
         ("", ""),
@@ -494,9 +398,7 @@ fn messages_hide_credentials_and_control_characters() {
         assert_eq!(shown(url), expected);
     }
     assert!(shown(&"ä".repeat(1000)).chars().count() < 170);
-    let error = fetcher(&[], |_| ())
-        .get("https://u:secret@a.example/")
-        .unwrap_err();
+    let error = fetcher(&[], |_| ()).get("https://u:secret@a.example/").unwrap_err();
     assert!(!error.to_string().contains("secret"), "{error}");
 }
 
@@ -507,10 +409,5 @@ fn a_bad_entry_of_the_list_is_named() {
         ..FetchOptions::default()
     };
     let error = Fetcher::new(options).unwrap_err();
-    assert!(
-        error
-            .to_string()
-            .starts_with("`https://a.example` is not a host"),
-        "{error}"
-    );
+    assert!(error.to_string().starts_with("`https://a.example` is not a host"), "{error}");
 }

@@ -21,7 +21,9 @@ pub struct PullProgress {
 #[derive(Debug, thiserror::Error)]
 pub enum PullError {
     /// No address answered.
-    #[error("cannot download `{name}`: {reasons}\nhint: check the network, or copy the file into a folder with a hub.toml and set KENNEL_HUB to it; what was fetched is kept and resumed")]
+    #[error(
+        "cannot download `{name}`: {reasons}\nhint: check the network, or copy the file into a folder with a hub.toml and set KENNEL_HUB to it; what was fetched is kept and resumed"
+    )]
     Failed {
         /// Backbone.
         name: String,
@@ -29,7 +31,9 @@ pub enum PullError {
         reasons: String,
     },
     /// What came is not what the registry knows.
-    #[error("the download of `{name}` has SHA-256 {found}, not {wanted}; it was thrown away\nhint: the file behind the address changed; report it, or add your own file with `kennel hub add`")]
+    #[error(
+        "the download of `{name}` has SHA-256 {found}, not {wanted}; it was thrown away\nhint: the file behind the address changed; report it, or add your own file with `kennel hub add`"
+    )]
     Mismatch {
         /// Backbone.
         name: String,
@@ -39,13 +43,17 @@ pub enum PullError {
         wanted: String,
     },
     /// The entry has no address.
-    #[error("`{name}` has no address to download from\nhint: only backbones of the registry can be pulled; see `kennel hub list`")]
+    #[error(
+        "`{name}` has no address to download from\nhint: only backbones of the registry can be pulled; see `kennel hub list`"
+    )]
     NoAddress {
         /// Backbone.
         name: String,
     },
     /// The cache cannot be written.
-    #[error("cannot write to the cache: {0}\nhint: check its permissions and free space, or move it with KENNEL_CACHE")]
+    #[error(
+        "cannot write to the cache: {0}\nhint: check its permissions and free space, or move it with KENNEL_CACHE"
+    )]
     Cache(#[from] std::io::Error),
 }
 

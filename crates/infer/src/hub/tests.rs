@@ -9,6 +9,9 @@ use super::pull::pull_into;
 use crate::onnx::append_head;
 use crate::testing::{TINY_WIDTH, tiny_backbone, tiny_head, tiny_preprocess};
 
+/// What a server was asked: path and the start of the range, if one was given.
+type Requests = Arc<Mutex<Vec<(String, Option<usize>)>>>;
+
 fn entry(name: &str, content: &[u8]) -> BackboneEntry {
     BackboneEntry {
         name: name.into(),
@@ -121,7 +124,8 @@ fn a_backbone_is_opened_cut_and_verified() {
     for name in ["relu", "features"] {
         let options = OpenOptions { features: Some(name.into()), preprocess: None };
         let named = open(&options).unwrap();
-        assert_eq!((named.cut.spatial, named.cut.width), (Some(name == "relu"), Some(TINY_WIDTH)));
+        let pooling = if name == "relu" { Pooling::Space } else { Pooling::Flat };
+        assert_eq!((named.cut.pooling, named.cut.width), (Some(pooling), Some(TINY_WIDTH)));
     }
     let nowhere = OpenOptions { features: Some("nowhere".into()), preprocess: None };
     assert!(matches!(open(&nowhere), Err(HubError::Onnx(OnnxError::NoTensor { .. }))));
@@ -131,7 +135,10 @@ fn a_backbone_is_opened_cut_and_verified() {
     // One byte more, and it is not the file that the manifest knows.
     std::fs::write(user.path().join("tiny.onnx"), [network(), vec![0]].concat()).unwrap();
     let error = open(&OpenOptions::default()).unwrap_err();
-    assert!(matches!(&error, HubError::File { .. }) && error.to_string().contains("SHA-256"), "{error}");
+    assert!(
+        matches!(&error, HubError::File { .. }) && error.to_string().contains("SHA-256"),
+        "{error}"
+    );
     std::fs::remove_file(user.path().join("tiny.onnx")).unwrap();
     assert!(matches!(open(&OpenOptions::default()), Err(HubError::File { .. })));
 }
@@ -173,7 +180,7 @@ fn a_file_of_the_users_is_added_and_opened() {
 /// status, extra headers, announced length and the bytes that are really sent.
 fn serve(
     answer: impl Fn(&str, Option<usize>) -> (u16, String, usize, Vec<u8>) + Send + 'static,
-) -> (String, Arc<Mutex<Vec<(String, Option<usize>)>>>) {
+) -> (String, Requests) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = format!("http://{}", listener.local_addr().unwrap());
     let seen = Arc::new(Mutex::new(Vec::new()));
@@ -203,11 +210,14 @@ fn serve(
 }
 
 fn content() -> Vec<u8> {
-    (0..700_000u32).flat_map(|v| (v.wrapping_mul(2_654_435_761) >> 16).to_le_bytes()).take(700_000).collect()
+    (0..700_000u32)
+        .flat_map(|v| (v.wrapping_mul(2_654_435_761) >> 16).to_le_bytes())
+        .take(700_000)
+        .collect()
 }
 
 /// Cuts the first answer short; what follows honours ranges, or not.
-fn unreliable(ranges: bool) -> (String, Arc<Mutex<Vec<(String, Option<usize>)>>>) {
+fn unreliable(ranges: bool) -> (String, Requests) {
     let first = std::sync::atomic::AtomicBool::new(true);
     serve(move |_, range| {
         let all = content();
@@ -216,7 +226,8 @@ fn unreliable(ranges: bool) -> (String, Arc<Mutex<Vec<(String, Option<usize>)>>>
         }
         match range.filter(|_| ranges) {
             Some(start) => {
-                let span = format!("Content-Range: bytes {start}-{}/{}\r\n", all.len() - 1, all.len());
+                let span =
+                    format!("Content-Range: bytes {start}-{}/{}\r\n", all.len() - 1, all.len());
                 (206, span, all.len() - start, all[start..].to_vec())
             }
             None => (200, String::new(), all.len(), all),

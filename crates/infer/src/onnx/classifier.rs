@@ -7,8 +7,18 @@ use super::cut::{Cut, attribute};
 use super::{LinearLayer, Model, proto};
 
 /// Operations that may follow the layer without changing which class is first.
-const HARMLESS: &[&str] =
-    &["Flatten", "Reshape", "Squeeze", "Identity", "Softmax", "LogSoftmax", "Clip", "Cast", "ReduceMean", "GlobalAveragePool"];
+const HARMLESS: &[&str] = &[
+    "Flatten",
+    "Reshape",
+    "Squeeze",
+    "Identity",
+    "Softmax",
+    "LogSoftmax",
+    "Clip",
+    "Cast",
+    "ReduceMean",
+    "GlobalAveragePool",
+];
 
 /// The layer that took the features in the original network as `[width][classes]`, if it is one affine
 /// layer with float32 weights in the file and nothing that bends its logits follows.
@@ -25,7 +35,9 @@ pub fn original_classifier(model: &Model, cut: &Cut) -> Option<LinearLayer> {
     let weight = floats(read(1)?)?;
     let mut output = node.output.first()?.as_str();
     let (inputs, outputs, transposed, mut bias) = match (node.op_type(), &dims[..]) {
-        ("Gemm", [rows, columns]) if integer("transA") == 0 && is_one("alpha") && is_one("beta") => {
+        ("Gemm", [rows, columns])
+            if integer("transA") == 0 && is_one("alpha") && is_one("beta") =>
+        {
             let bias = read(2).and_then(floats);
             if integer("transB") != 0 {
                 (*columns, *rows, true, bias)

@@ -12,6 +12,17 @@ use std::collections::{HashMap, HashSet};
 
 use super::{Model, OnnxError, proto};
 
+/// How a tensor of features becomes `[batch, width]`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Pooling {
+    /// It is `[batch, width]` already, or has only ones besides.
+    Flat,
+    /// `[batch, channels, height, width]`, averaged over space.
+    Space,
+    /// `[batch, tokens, width]`, of which the first (class) token is taken, as vision transformers do.
+    ClassToken,
+}
+
 /// Where features leave a backbone.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Cut {
@@ -19,9 +30,8 @@ pub struct Cut {
     pub tensor: String,
     /// Its channels, where the graph tells.
     pub width: Option<usize>,
-    /// Whether the tensor is `[batch, channels, height, width]` and is to be averaged over space;
-    /// `None` where only running the network can tell.
-    pub spatial: Option<bool>,
+    /// How the tensor becomes one vector per photo; `None` where only running the network can tell.
+    pub pooling: Option<Pooling>,
     /// The layer that took the features in the original network, for messages.
     pub layer: String,
     /// Number of classes of that layer, where the graph tells.
@@ -108,9 +118,11 @@ impl<'a> View<'a> {
             self.producer.contains_key(name)
                 || self.initializer.contains_key(name)
                 || self.inputs.contains(name)
-                || self.graph.sparse_initializer.iter().any(|s| {
-                    s.values.as_ref().is_some_and(|values| values.name() == name)
-                })
+                || self
+                    .graph
+                    .sparse_initializer
+                    .iter()
+                    .any(|s| s.values.as_ref().is_some_and(|values| values.name() == name))
         };
         if !exists(tensor) {
             return bad(format!("nothing in its graph makes `{tensor}`"));
@@ -167,18 +179,21 @@ impl<'a> View<'a> {
         let node = &self.graph.node[index];
         let first = node.input.first().map(String::as_str);
         match node.op_type() {
-            "Constant" => Some(attribute(node, "value").and_then(|a| a.t.as_ref()).map(|t| t.dims.clone())),
-            "Identity" | "Cast" | "DequantizeLinear" | "QuantizeLinear" | "DynamicQuantizeLinear" => {
-                self.constant(first?, depth + 1)
+            "Constant" => {
+                Some(attribute(node, "value").and_then(|a| a.t.as_ref()).map(|t| t.dims.clone()))
             }
+            "Identity"
+            | "Cast"
+            | "DequantizeLinear"
+            | "QuantizeLinear"
+            | "DynamicQuantizeLinear" => self.constant(first?, depth + 1),
             "Transpose" => {
                 let dims = self.constant(first?, depth + 1)?;
                 let order = attribute(node, "perm").map(|a| a.ints.clone());
                 Some(dims.and_then(|dims| match order {
-                    Some(order) => order
-                        .iter()
-                        .map(|&i| dims.get(usize::try_from(i).ok()?).copied())
-                        .collect(),
+                    Some(order) => {
+                        order.iter().map(|&i| dims.get(usize::try_from(i).ok()?).copied()).collect()
+                    }
                     None => Some(dims.into_iter().rev().collect()),
                 }))
             }
@@ -250,7 +265,11 @@ impl<'a> View<'a> {
         format!(
             "{} `{}` ({} → {})",
             node.op_type(),
-            if node.name().is_empty() { node.output.first().map_or("", String::as_str) } else { node.name() },
+            if node.name().is_empty() {
+                node.output.first().map_or("", String::as_str)
+            } else {
+                node.name()
+            },
             size(layer.input_width),
             size(layer.output_width)
         )
@@ -297,8 +316,8 @@ pub fn find_cut(model: &Model) -> Result<Cut, OnnxError> {
         reason: reason.to_owned(),
         candidates,
     };
-    let logits = logits_output(graph)
-        .ok_or_else(|| refuse("the graph has no outputs", Vec::new()))?;
+    let logits =
+        logits_output(graph).ok_or_else(|| refuse("the graph has no outputs", Vec::new()))?;
     view.check(logits)?;
     let (ancestors, meets_input) = view.ancestors(logits, None);
     if !meets_input {
@@ -307,8 +326,7 @@ pub fn find_cut(model: &Model) -> Result<Cut, OnnxError> {
             Vec::new(),
         ));
     }
-    let mut layers: Vec<Layer> =
-        ancestors.iter().filter_map(|&index| view.layer(index)).collect();
+    let mut layers: Vec<Layer> = ancestors.iter().filter_map(|&index| view.layer(index)).collect();
     layers.sort_by_key(|l| l.node);
     if layers.is_empty() {
         return Err(refuse("no layer with weights leads to its output", Vec::new()));
@@ -323,12 +341,19 @@ pub fn find_cut(model: &Model) -> Result<Cut, OnnxError> {
         })
         .collect();
     let candidates = |list: &[&Layer]| -> Vec<String> {
-        list.iter().rev().take(8).map(|l| format!("`{}`, which enters {}", l.data, view.describe(l))).collect()
+        list.iter()
+            .rev()
+            .take(8)
+            .map(|l| format!("`{}`, which enters {}", l.data, view.describe(l)))
+            .collect()
     };
     let everything: Vec<&Layer> = layers.iter().collect();
     let [layer] = last[..] else {
         return Err(refuse(
-            &format!("{} layers with weights are last on different paths to `{logits}`", last.len()),
+            &format!(
+                "{} layers with weights are last on different paths to `{logits}`",
+                last.len()
+            ),
             candidates(if last.is_empty() { &everything } else { &last }),
         ));
     };
@@ -346,9 +371,9 @@ pub fn find_cut(model: &Model) -> Result<Cut, OnnxError> {
     Ok(Cut {
         tensor,
         width: layer.input_width,
-        spatial: match graph.node[layer.node].op_type() {
-            _ if layer.convolution => Some(true),
-            "Gemm" | "FusedGemm" | "QGemm" => Some(false),
+        pooling: match graph.node[layer.node].op_type() {
+            _ if layer.convolution => Some(Pooling::Space),
+            "Gemm" | "FusedGemm" | "QGemm" => Some(Pooling::Flat),
             _ => None,
         },
         layer: view.describe(layer),
@@ -368,7 +393,7 @@ pub fn named_cut(model: &Model, tensor: &str) -> Result<Cut, OnnxError> {
         return Ok(Cut {
             tensor: tensor.to_owned(),
             width: None,
-            spatial: None,
+            pooling: None,
             layer: "named by the user".to_owned(),
             classes: None,
         });

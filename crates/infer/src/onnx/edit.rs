@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use super::cut::{self, Cut, node_reads};
+use super::cut::{self, Cut, Pooling, node_reads};
 use super::{Model, OnnxError, proto};
 use sha2::{Digest, Sha256};
 
@@ -86,8 +86,8 @@ fn fresh(graph: &proto::GraphProto, wanted: &str) -> String {
 }
 
 /// The part of a network that makes its features, with the one output `features` of shape
-/// `[batch, width]`: spatial features are averaged over space. A cut whose rank the graph does not
-/// tell is left as it is, to be run once and cut again with [`Cut::spatial`] known.
+/// `[batch, width]`, pooled as [`Cut::pooling`] says. A cut whose rank the graph does not tell is left as
+/// it is, to be run once and cut again with the pooling known.
 ///
 /// # Errors
 /// [`OnnxError::Malformed`] when the graph is cyclic or reads what nothing makes.
@@ -127,30 +127,43 @@ pub fn cut_at(model: &Model, cut: &Cut) -> Result<Model, OnnxError> {
             .cloned()
             .collect(),
         sparse_initializer: graph.sparse_initializer.clone(),
-        input: graph
-            .input
-            .iter()
-            .filter(|i| used.contains(i.name()))
-            .cloned()
-            .collect(),
+        input: graph.input.iter().filter(|i| used.contains(i.name())).cloned().collect(),
         ..Default::default()
     };
-    let output = if cut.spatial.is_none() {
-        cut.tensor.clone()
-    } else {
-        let mut source = cut.tensor.clone();
-        if cut.spatial == Some(true) {
-            let pooled = fresh(&small, "kennel/pooled");
-            small.node.push(node("GlobalAveragePool", "kennel/pool", &[&source], &pooled));
-            source = pooled;
+    let output = match cut.pooling {
+        None => cut.tensor.clone(),
+        Some(pooling) => {
+            let mut source = cut.tensor.clone();
+            match pooling {
+                Pooling::Flat => {}
+                Pooling::Space => {
+                    let pooled = fresh(&small, "kennel/pooled");
+                    small.node.push(node("GlobalAveragePool", "kennel/pool", &[&source], &pooled));
+                    source = pooled;
+                }
+                Pooling::ClassToken => {
+                    let first = fresh(&small, "kennel/first_token");
+                    small.initializer.push(proto::TensorProto {
+                        name: Some(first.clone()),
+                        data_type: Some(proto::tensor_proto::DataType::Int64 as i32),
+                        raw_data: Some(0i64.to_le_bytes().to_vec()),
+                        ..Default::default()
+                    });
+                    let token = fresh(&small, "kennel/token");
+                    let mut gather = node("Gather", "kennel/gather", &[&source, &first], &token);
+                    gather.attribute.push(integer("axis", 1));
+                    small.node.push(gather);
+                    source = token;
+                }
+            }
+            let features = fresh(&small, "features");
+            let mut flatten = node("Flatten", "kennel/flatten", &[&source], &features);
+            flatten.attribute.push(integer("axis", 1));
+            small.node.push(flatten);
+            features
         }
-        let features = fresh(&small, "features");
-        let mut flatten = node("Flatten", "kennel/flatten", &[&source], &features);
-        flatten.attribute.push(integer("axis", 1));
-        small.node.push(flatten);
-        features
     };
-    small.output.push(float_output(&output, cut.spatial.and(cut.width)));
+    small.output.push(float_output(&output, cut.pooling.and(cut.width)));
     let mut proto = model.proto.clone();
     proto.graph = Some(small);
     Ok(Model { proto })

@@ -15,10 +15,10 @@ use std::path::{Component, Path};
 use kennel_base::{ErrorCode, ErrorCoded};
 use prost::Message;
 
-pub use classifier::original_classifier;
-pub use cut::{Cut, find_cut, named_cut};
-pub use edit::{LinearLayer, append_head, cut_at, set_metadata, weights_digest};
 pub(crate) use self::generated as proto;
+pub use classifier::original_classifier;
+pub use cut::{Cut, Pooling, find_cut, named_cut};
+pub use edit::{LinearLayer, append_head, cut_at, set_metadata, weights_digest};
 
 /// Protocol buffers cannot be larger, whatever the producer.
 const MAX_MODEL_BYTES: u64 = (2 << 30) - 1;
@@ -41,7 +41,9 @@ pub enum OnnxError {
         reason: String,
     },
     /// Weights in a file beside the model cannot be used.
-    #[error("external weights of tensor `{tensor}`: {reason}\nhint: keep the data file beside the model, or export into one file")]
+    #[error(
+        "external weights of tensor `{tensor}`: {reason}\nhint: keep the data file beside the model, or export into one file"
+    )]
     External {
         /// Name of the tensor.
         tensor: String,
@@ -49,7 +51,9 @@ pub enum OnnxError {
         reason: String,
     },
     /// The network does not take a batch of RGB images.
-    #[error("the network's input cannot be used: {reason}\nhint: Kennel needs one float32 input of shape [batch, 3, height, width]")]
+    #[error(
+        "the network's input cannot be used: {reason}\nhint: Kennel needs one float32 input of shape [batch, 3, height, width]"
+    )]
     Input {
         /// What is wrong.
         reason: String,

@@ -39,8 +39,8 @@ fn features_of_every_export_are_found() {
         let cut = find_cut(&skeleton(name)).unwrap_or_else(|e| panic!("{name}: {e}"));
         assert_eq!(Value::from(cut.tensor), expected["cut"], "{name}");
         assert_eq!(Value::from(cut.width), expected["width"], "{name}");
-        if let Some(spatial) = cut.spatial {
-            assert_eq!(spatial, expected["shape"].as_array().unwrap().len() == 4, "{name}");
+        if let Some(pooling) = cut.pooling {
+            assert_eq!(pooling == Pooling::Space, expected["shape"].as_array().unwrap().len() == 4, "{name}");
         }
         found += 1;
     }
@@ -88,7 +88,7 @@ fn a_cut_refuses_a_graph_that_is_none() {
     let named = |tensor: &str| Cut {
         tensor: tensor.into(),
         width: None,
-        spatial: None,
+        pooling: None,
         layer: String::new(),
         classes: None,
     };
@@ -136,24 +136,24 @@ fn names_inside_a_subgraph_are_not_missed() {
 #[test]
 fn a_head_gives_what_arithmetic_gives() {
     let backbone = tiny_backbone();
-    let (hidden, last) = (tiny_head(4), LinearLayer {
-        weight: noise(12, 7, 1.0),
-        bias: noise(3, 9, 1.0),
-        inputs: 4,
-        outputs: 3,
-    });
+    let (hidden, last) = (
+        tiny_head(4),
+        LinearLayer { weight: noise(12, 7, 1.0), bias: noise(3, 9, 1.0), inputs: 4, outputs: 3 },
+    );
     let affine = |x: &[f32], layer: &LinearLayer| -> Vec<f32> {
         (0..layer.outputs)
             .map(|o| {
                 layer.bias[o]
-                    + (0..layer.inputs).map(|i| x[i] * layer.weight[i * layer.outputs + o]).sum::<f32>()
+                    + (0..layer.inputs)
+                        .map(|i| x[i] * layer.weight[i * layer.outputs + o])
+                        .sum::<f32>()
             })
             .collect()
     };
     let whole = append_head(&backbone, &[hidden.clone(), last.clone()]).unwrap();
     assert_eq!(whole.outputs(), ["logits"]);
     let cut = find_cut(&whole).unwrap();
-    assert_eq!((cut.width, cut.classes, cut.spatial), (Some(4), Some(3), Some(false)));
+    assert_eq!((cut.width, cut.classes, cut.pooling), (Some(4), Some(3), Some(Pooling::Flat)));
     let input = noise(2 * 3 * 16 * 16, 2, 1.0);
     for kind in engines() {
         let features = session(&backbone, kind).run(&input, [2, 3, 16, 16]).unwrap();
@@ -246,7 +246,8 @@ fn hostile_external_locations_are_refused() {
     std::fs::create_dir(&folder).unwrap();
     std::fs::write(outer.path().join("secret"), [0; 4096]).unwrap();
     let absolute = outer.path().join("secret").display().to_string();
-    let mut locations = vec!["../secret", "a/../../secret", "./../secret", "", ".", "..", "missing"];
+    let mut locations =
+        vec!["../secret", "a/../../secret", "./../secret", "", ".", "..", "missing"];
     locations.push(&absolute);
     #[cfg(unix)]
     {
@@ -378,15 +379,20 @@ fn features_of_full_exports_are_torchs() {
         return;
     };
     let input: Vec<f32> = (0..3 * 224 * 224).map(|i| (0.01 * f64::from(i)).sin() as f32).collect();
-    let mut files: Vec<PathBuf> = std::fs::read_dir(&folder).unwrap().map(|e| e.unwrap().path()).collect();
+    let mut files: Vec<PathBuf> =
+        std::fs::read_dir(&folder).unwrap().map(|e| e.unwrap().path()).collect();
     files.retain(|path| path.extension().is_some_and(|e| e == "json"));
     files.sort();
     assert!(!files.is_empty(), "`{}` has no references", folder.display());
     let mut problems = Vec::new();
     for file in files {
         let reference: Value = serde_json::from_slice(&std::fs::read(&file).unwrap()).unwrap();
-        let wanted: Vec<f32> =
-            reference["features"].as_array().unwrap().iter().map(|v| v.as_f64().unwrap() as f32).collect();
+        let wanted: Vec<f32> = reference["features"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|v| v.as_f64().unwrap() as f32)
+            .collect();
         let mut names = vec![reference["onnx"].as_str().unwrap().to_owned()];
         if names[0] == "resnet18.dynamo.onnx" {
             names.push("resnet18.external.onnx".to_owned());
@@ -409,7 +415,9 @@ fn features_of_full_exports_are_torchs() {
                         );
                         eprintln!("{name} {kind}: deviation {off:.1e}, cosine {angle:.8}");
                         if off > 1e-3 || angle < 0.99999 {
-                            problems.push(format!("{name} {kind}: deviation {off:.1e}, cosine {angle}"));
+                            problems.push(format!(
+                                "{name} {kind}: deviation {off:.1e}, cosine {angle}"
+                            ));
                         }
                     }
                     Ok(output) => problems.push(format!("{name} {kind}: shape {:?}", output.shape)),

@@ -64,7 +64,9 @@ fn limits_are_checked_before_decoding() {
     assert_eq!(error.code(), ErrorCode::PayloadTooLarge);
     let error = decode(&bytes, &limits(1500, size - 1)).unwrap_err();
     assert_eq!(error, DecodeError::TooManyBytes { bytes: size, limit: size - 1 });
-    for name in ["png_rgb.png", "gif_frames.gif", "webp_lossy.webp", "webp_lossless.webp", "bmp_rgb.bmp"] {
+    for name in
+        ["png_rgb.png", "gif_frames.gif", "webp_lossy.webp", "webp_lossless.webp", "bmp_rgb.bmp"]
+    {
         let error = decode(&bytes_of(name), &limits(100, u64::MAX)).unwrap_err();
         assert!(matches!(error, DecodeError::TooManyPixels { .. }), "{name}: {error}");
     }
@@ -132,9 +134,20 @@ fn survives(bytes: &[u8]) {
 
 /// The small fixtures of every format, at which damage is cheap to try.
 const SMALL: [&str; 14] = [
-    "small.jpg", "exif_6.jpg", "jpeg_gray.jpg", "jpeg_cmyk.jpg", "jpeg_progressive.jpg",
-    "png_palette_transparent.png", "png_1bit.png", "png_gray16.png", "png_interlaced.png",
-    "gif_frames.gif", "webp_lossy.webp", "webp_lossless.webp", "webp_alpha.webp", "bmp_rgb.bmp",
+    "small.jpg",
+    "exif_6.jpg",
+    "jpeg_gray.jpg",
+    "jpeg_cmyk.jpg",
+    "jpeg_progressive.jpg",
+    "png_palette_transparent.png",
+    "png_1bit.png",
+    "png_gray16.png",
+    "png_interlaced.png",
+    "gif_frames.gif",
+    "webp_lossy.webp",
+    "webp_lossless.webp",
+    "webp_alpha.webp",
+    "bmp_rgb.bmp",
 ];
 
 proptest! {

@@ -6,9 +6,8 @@ use std::collections::BTreeMap;
 use crate::classifier::{Classifier, network};
 use crate::testing::{deviation, engines, fixture, tiny_package};
 
-const GOOD: [&str; 6] = [
-    "jpeg_420.jpg", "exif_6.jpg", "png_rgb.png", "webp_lossy.webp", "panorama.jpg", "small.jpg",
-];
+const GOOD: [&str; 6] =
+    ["jpeg_420.jpg", "exif_6.jpg", "png_rgb.png", "webp_lossy.webp", "panorama.jpg", "small.jpg"];
 const BAD: [&str; 4] = ["text.jpg", "zero-byte.jpg", "bomb.png", "no such file.jpg"];
 
 fn jobs(names: &[&str], views: &[(u32, View)]) -> Vec<Job> {
@@ -45,14 +44,18 @@ fn results_are_the_classifiers_whatever_the_batch_and_workers() {
         {
             let views = [(7, View::Centre), (9, View::Mirrored)];
             let mut found: BTreeMap<(usize, u32), Vec<f32>> = BTreeMap::new();
-            let times = run(network, &jobs(&GOOD, &views), &options(kind, workers, batch), &|| false, |event| {
-                match event {
+            let times = run(
+                network,
+                &jobs(&GOOD, &views),
+                &options(kind, workers, batch),
+                &|| false,
+                |event| match event {
                     Event::Output { index, view, values } => {
                         assert!(found.insert((index, view), values).is_none(), "{index} twice");
                     }
                     Event::Unreadable { index, reason } => panic!("{index}: {reason}"),
-                }
-            })
+                },
+            )
             .unwrap();
             assert_eq!(found.len(), 2 * GOOD.len());
             for (i, logits) in wanted.iter().enumerate() {

@@ -51,7 +51,8 @@ fn pixels_are_torchvisions() {
             let crop = [number(&expected["crop"]); 2];
             let mut preprocessor = Preprocessor::new(&settings(resize, crop)).unwrap();
             let reference = expected["file"].as_str().unwrap();
-            let wanted = image::open(fixture("images").join(reference)).unwrap().into_rgb8().into_raw();
+            let wanted =
+                image::open(fixture("images").join(reference)).unwrap().into_rgb8().into_raw();
             let off = compare(preprocessor.crop(&photo(name), View::Centre).unwrap(), &wanted);
             let line = format!(
                 "{reference}: mean {:.3}, within 2: {:.3} %, max {}",

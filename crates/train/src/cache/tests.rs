@@ -42,7 +42,11 @@ fn fill(cache: &mut FeatureCache, numbers: std::ops::Range<u8>) {
 
 fn has(cache: &FeatureCache, numbers: impl IntoIterator<Item = u8>) {
     for number in numbers {
-        assert_eq!(cache.get(&view_key(number)), Some(values(number).as_slice()), "record {number}");
+        assert_eq!(
+            cache.get(&view_key(number)),
+            Some(values(number).as_slice()),
+            "record {number}"
+        );
     }
 }
 

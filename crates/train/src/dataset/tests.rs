@@ -55,14 +55,19 @@ fn the_courses_layout_is_taken_as_it_is() {
     for valid in ["valid", "val", "validation", "Valid"] {
         let root = tempfile::tempdir().unwrap();
         many(root.path(), "train/", &[("001.Affenpinscher", 4), ("002.Afghan_hound", 3)]);
-        many(root.path(), &format!("{valid}/"), &[("001.Affenpinscher", 2), ("002.Afghan_hound", 1)]);
+        many(
+            root.path(),
+            &format!("{valid}/"),
+            &[("001.Affenpinscher", 2), ("002.Afghan_hound", 1)],
+        );
         many(root.path(), "test/", &[("001.Affenpinscher", 1), ("002.Afghan_hound", 2)]);
         let dataset = scan(root.path());
         assert_eq!(dataset.layout, Layout::Splits, "{valid}");
         assert_eq!(dataset.counts(Split::Train), [4, 3]);
         assert_eq!(dataset.counts(Split::Valid), [2, 1], "{valid}");
         assert_eq!(dataset.counts(Split::Test), [1, 2]);
-        let shown: Vec<_> = dataset.classes.iter().map(|c| (c.key.as_str(), c.name.as_str())).collect();
+        let shown: Vec<_> =
+            dataset.classes.iter().map(|c| (c.key.as_str(), c.name.as_str())).collect();
         assert_eq!(
             shown,
             [("001.Affenpinscher", "Affenpinscher"), ("002.Afghan_hound", "Afghan hound")]
@@ -102,10 +107,8 @@ fn channels_are_splits_wherever_they_are() {
     let (train, valid) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     many(train.path(), "", &[("a", 3), ("b", 3)]);
     many(valid.path(), "", &[("b", 2), ("c", 1)]);
-    let splits =
-        [(Split::Train, train.path().to_owned()), (Split::Valid, valid.path().to_owned())];
-    let dataset =
-        Dataset::from_splits(train.path(), &splits, &SplitOptions::default()).unwrap();
+    let splits = [(Split::Train, train.path().to_owned()), (Split::Valid, valid.path().to_owned())];
+    let dataset = Dataset::from_splits(train.path(), &splits, &SplitOptions::default()).unwrap();
     assert_eq!(dataset.layout, Layout::Splits);
     assert_eq!(dataset.counts(Split::Train), [3, 3, 0]);
     assert_eq!(dataset.counts(Split::Valid), [0, 2, 1]);
@@ -165,7 +168,11 @@ fn one_content_under_two_classes_is_not_used_at_all() {
     let two = ProblemKind::TwoClasses;
     assert_eq!(
         found,
-        [("train/a/1.jpg".into(), two), ("train/b/1.jpg".into(), two), ("test/b/2.jpg".into(), two)]
+        [
+            ("train/a/1.jpg".into(), two),
+            ("train/b/1.jpg".into(), two),
+            ("test/b/2.jpg".into(), two)
+        ]
     );
 }
 

@@ -17,6 +17,91 @@ pub struct CheckpointError {
     reason: String,
 }
 
+/// Numbers of a state as their bits: `serde_json` may read a decimal number back as its neighbour, and
+/// a resumed run is to end with the very numbers of one that was not interrupted.
+pub(super) mod exact {
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    use crate::head::Epoch;
+
+    pub(in crate::head) fn serialize<S: Serializer>(value: &f64, to: S) -> Result<S::Ok, S::Error> {
+        value.to_bits().serialize(to)
+    }
+
+    pub(in crate::head) fn deserialize<'a, D: Deserializer<'a>>(from: D) -> Result<f64, D::Error> {
+        u64::deserialize(from).map(f64::from_bits)
+    }
+
+    /// The same for a number that may be missing.
+    pub(in crate::head) mod option {
+        use super::{Deserialize, Deserializer, Serialize, Serializer};
+
+        pub(in crate::head) fn serialize<S: Serializer>(
+            value: &Option<f64>,
+            to: S,
+        ) -> Result<S::Ok, S::Error> {
+            value.map(f64::to_bits).serialize(to)
+        }
+
+        pub(in crate::head) fn deserialize<'a, D: Deserializer<'a>>(
+            from: D,
+        ) -> Result<Option<f64>, D::Error> {
+            Ok(Option::<u64>::deserialize(from)?.map(f64::from_bits))
+        }
+    }
+
+    /// The same for epochs.
+    pub(in crate::head) mod epochs {
+        use super::{Deserialize, Deserializer, Epoch, Serialize, Serializer};
+
+        type Row = (usize, u64, u64, Option<u64>, Option<u64>, u64);
+
+        pub(in crate::head) fn serialize<S: Serializer>(
+            epochs: &[Epoch],
+            to: S,
+        ) -> Result<S::Ok, S::Error> {
+            let rows: Vec<Row> = epochs
+                .iter()
+                .map(|e| {
+                    (
+                        e.epoch,
+                        e.train_loss.to_bits(),
+                        e.train_accuracy.to_bits(),
+                        e.valid_loss.map(f64::to_bits),
+                        e.valid_accuracy.map(f64::to_bits),
+                        e.learning_rate.to_bits(),
+                    )
+                })
+                .collect();
+            rows.serialize(to)
+        }
+
+        pub(in crate::head) fn deserialize<'a, D: Deserializer<'a>>(
+            from: D,
+        ) -> Result<Vec<Epoch>, D::Error> {
+            let rows = Vec::<Row>::deserialize(from)?;
+            Ok(rows
+                .into_iter()
+                .map(|(epoch, loss, accuracy, valid_loss, valid_accuracy, rate)| Epoch {
+                    epoch,
+                    train_loss: f64::from_bits(loss),
+                    train_accuracy: f64::from_bits(accuracy),
+                    valid_loss: valid_loss.map(f64::from_bits),
+                    valid_accuracy: valid_accuracy.map(f64::from_bits),
+                    learning_rate: f64::from_bits(rate),
+                })
+                .collect())
+        }
+    }
+}
+
+fn checksum(line: &[u8], body: &[u8]) -> [u8; 4] {
+    let mut hasher = crc32fast::Hasher::new();
+    hasher.update(line);
+    hasher.update(body);
+    hasher.finalize().to_le_bytes()
+}
+
 /// Reads a checkpoint; one that is missing or damaged is none, and training starts from the beginning.
 pub(super) fn read<T: DeserializeOwned>(path: &Path) -> Option<(T, Option<Bytes>)> {
     let bytes = std::fs::read(path).ok()?;
@@ -25,7 +110,7 @@ pub(super) fn read<T: DeserializeOwned>(path: &Path) -> Option<(T, Option<Bytes>
     let rest = rest.get(1..)?;
     let sum = rest.get(..4)?;
     let body = rest.get(4..)?;
-    if crc32fast::hash(body).to_le_bytes() != sum {
+    if checksum(line, body) != sum {
         return None;
     }
     let state = serde_json::from_slice(line).ok()?;
@@ -48,7 +133,7 @@ pub(super) fn write<T: Serialize>(
     kennel_infer::package::write_aside(path, |file| {
         file.write_all(&line)?;
         file.write_all(b"\n")?;
-        file.write_all(&crc32fast::hash(&body).to_le_bytes())?;
+        file.write_all(&checksum(&line, &body))?;
         file.write_all(&body)
     })
     .map_err(|e| failed(e.to_string()))

@@ -243,7 +243,8 @@ fn dropout_masks_keep_their_share_and_their_sum() {
     let device = Device::flex().autodiff();
     let head = module(&[fresh_layer(1, 0, 50, CLASSES)], &device).unwrap();
     let options = TrainOptions { dropout: 0.25, ..options() };
-    let mask = |step| values(dropout_mask(&options, 200, &head, step, &device).unwrap().inner()).unwrap();
+    let mask =
+        |step| values(dropout_mask(&options, 200, &head, step, &device).unwrap().inner()).unwrap();
     let first = mask(0);
     assert_eq!(first.len(), 200 * 50);
     assert!(first.iter().all(|v| *v == 0.0 || (*v - 1.0 / 0.75).abs() < 1e-6));
@@ -339,9 +340,23 @@ fn a_damaged_checkpoint_is_no_checkpoint() {
     let line = bytes.iter().position(|b| *b == b'\n').unwrap();
     let mut flipped = bytes.clone();
     flipped[line + 20] ^= 4;
-    for damaged in [&[][..], b"{}\n", &bytes[..line], &bytes[..line + 3], &bytes[..bytes.len() - 1], &flipped]
-    {
-        std::fs::write(&path, damaged).unwrap();
+    // A digit of a weight that became another one.
+    let mut digit = bytes.clone();
+    let at = bytes.windows(9).position(|w| w == b"\"weight\":").unwrap_or(0);
+    let at = at + bytes[at..line].iter().position(|b| *b == b'.').unwrap() + 1;
+    digit[at] ^= 1;
+    let cut = |length: usize| bytes[..length].to_vec();
+    let cases = [
+        Vec::new(),
+        b"{}\n".to_vec(),
+        cut(line),
+        cut(line + 3),
+        cut(bytes.len() - 1),
+        flipped,
+        digit,
+    ];
+    for damaged in cases {
+        std::fs::write(&path, &damaged).unwrap();
         let trained = run(&with);
         assert!(!trained.resumed, "{} bytes", damaged.len());
         assert_eq!(trained, straight);

@@ -58,7 +58,8 @@ pub(super) fn start(
         return Ok(None);
     }
     let count = matched.len() as f32;
-    let mean = |values: &dyn Fn(usize) -> f32| matched.iter().map(|&m| values(m)).sum::<f32>() / count;
+    let mean =
+        |values: &dyn Fn(usize) -> f32| matched.iter().map(|&m| values(m)).sum::<f32>() / count;
     let mut weight = Vec::with_capacity(train.width * classes);
     for row in original.weight.chunks_exact(old) {
         let rest = mean(&|m| row[m]);

@@ -35,18 +35,13 @@ pub(super) struct Chart {
 /// Whether a point can be drawn. Values beyond any loss are left out like NaN: they would press
 /// the rest flat, and arithmetic on the largest numbers overflows.
 fn drawable(point: &(f64, f64)) -> bool {
-    [point.0, point.1]
-        .into_iter()
-        .all(|v| v.is_finite() && v.abs() < 1e30)
+    [point.0, point.1].into_iter().all(|v| v.is_finite() && v.abs() < 1e30)
 }
 
 /// Round values from below `low` to above `high`, about `count` of them; at least two, in order.
 pub(super) fn ticks(low: f64, high: f64, count: usize) -> Vec<f64> {
-    let (low, high) = if low.is_finite() && high.is_finite() && low <= high {
-        (low, high)
-    } else {
-        (0.0, 1.0)
-    };
+    let (low, high) =
+        if low.is_finite() && high.is_finite() && low <= high { (low, high) } else { (0.0, 1.0) };
     let span = (high - low).clamp(low.abs().max(high.abs()).max(1e-9) * 1e-9, f64::MAX);
     let raw = span / count.max(1) as f64;
     let power = 10_f64.powf(raw.log10().floor());
@@ -60,9 +55,7 @@ pub(super) fn ticks(low: f64, high: f64, count: usize) -> Vec<f64> {
     if !(first.is_finite() && last.is_finite() && last - first <= 1000.0) || first == last {
         return vec![low, low + low.abs().max(1.0)];
     }
-    (0..=(last - first) as usize)
-        .map(|i| (first + i as f64) * step)
-        .collect()
+    (0..=(last - first) as usize).map(|i| (first + i as f64) * step).collect()
 }
 
 impl Chart {
@@ -73,39 +66,22 @@ impl Chart {
         };
         let all: Vec<(f64, f64)> = self.series.iter().flat_map(|s| finite(&s.points)).collect();
         if all.is_empty() {
-            return format!(
-                "<p class=\"empty\">No values for {}.</p>",
-                escape(self.title)
-            );
+            return format!("<p class=\"empty\">No values for {}.</p>", escape(self.title));
         }
         let range = |pick: fn(&(f64, f64)) -> f64| {
             all.iter()
                 .map(pick)
-                .fold((f64::MAX, f64::MIN), |(low, high), v| {
-                    (low.min(v), high.max(v))
-                })
+                .fold((f64::MAX, f64::MIN), |(low, high), v| (low.min(v), high.max(v)))
         };
         let (x_low, x_high) = range(|p| p.0);
         let (y_low, y_high) = range(|p| p.1);
-        let y_ticks = ticks(
-            if self.shares {
-                y_low.max(0.0)
-            } else {
-                y_low.min(0.0)
-            },
-            y_high,
-            5,
-        );
+        let y_ticks = ticks(if self.shares { y_low.max(0.0) } else { y_low.min(0.0) }, y_high, 5);
         let y_low = y_ticks.first().copied().unwrap_or(0.0);
         let y_high = y_ticks.last().copied().unwrap_or(1.0);
         let x_span = (x_high - x_low).max(1e-9);
         // One epoch alone stands in the middle.
         let x_of = |x: f64| {
-            let share = if x_high > x_low {
-                (x - x_low) / x_span
-            } else {
-                0.5
-            };
+            let share = if x_high > x_low { (x - x_low) / x_span } else { 0.5 };
             LEFT + share.clamp(0.0, 1.0) * (WIDTH - LEFT - RIGHT)
         };
         let y_of = |y: f64| {
@@ -118,11 +94,7 @@ impl Chart {
             escape(self.title)
         );
         for y in &y_ticks {
-            let label = if self.shares {
-                format!("{} %", short(y * 100.0))
-            } else {
-                short(*y)
-            };
+            let label = if self.shares { format!("{} %", short(y * 100.0)) } else { short(*y) };
             let (at, end, text) = (y_of(*y), WIDTH - RIGHT, LEFT - 7.0);
             put(
                 &mut out,
@@ -160,11 +132,8 @@ impl Chart {
         );
         if let Some((x, words)) = self.mark.as_ref().filter(|(x, _)| x.is_finite()) {
             let at = x_of(*x);
-            let (anchor, text) = if at > WIDTH / 2.0 {
-                ("end", at - 6.0)
-            } else {
-                ("start", at + 6.0)
-            };
+            let (anchor, text) =
+                if at > WIDTH / 2.0 { ("end", at - 6.0) } else { ("start", at + 6.0) };
             put(
                 &mut out,
                 format_args!(
@@ -176,31 +145,19 @@ impl Chart {
             );
         }
         for series in &self.series {
-            put(
-                &mut out,
-                format_args!("<g class=\"series {}\">", series.class),
-            );
+            put(&mut out, format_args!("<g class=\"series {}\">", series.class));
             for run in series.points.split(|point| !drawable(point)) {
-                let line: Vec<String> = run
-                    .iter()
-                    .map(|&(x, y)| format!("{:.1},{:.1}", x_of(x), y_of(y)))
-                    .collect();
+                let line: Vec<String> =
+                    run.iter().map(|&(x, y)| format!("{:.1},{:.1}", x_of(x), y_of(y))).collect();
                 if line.len() > 1 {
-                    put(
-                        &mut out,
-                        format_args!("<polyline points=\"{}\"/>", line.join(" ")),
-                    );
+                    put(&mut out, format_args!("<polyline points=\"{}\"/>", line.join(" ")));
                 }
             }
             // Dots of many epochs would run into a thick line; they would still be wanted for
             // their tooltips, so they are only made small.
             let radius = if series.points.len() <= 40 { 3.0 } else { 1.5 };
             for (x, y) in finite(&series.points) {
-                let value = if self.shares {
-                    super::text::percent(y)
-                } else {
-                    short(y)
-                };
+                let value = if self.shares { super::text::percent(y) } else { short(y) };
                 put(
                     &mut out,
                     format_args!(
@@ -219,10 +176,7 @@ impl Chart {
         for series in self.series.iter().filter(|s| !finite(&s.points).is_empty()) {
             put(
                 &mut out,
-                format_args!(
-                    "<span class=\"key {}\"><i></i>{}</span> ",
-                    series.class, series.name
-                ),
+                format_args!("<span class=\"key {}\"><i></i>{}</span> ", series.class, series.name),
             );
         }
         out.push_str("</p>\n");

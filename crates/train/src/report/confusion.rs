@@ -67,9 +67,7 @@ pub(super) fn scores(evaluation: &Evaluation) -> Vec<ClassScore> {
             let right = cell(evaluation, class, class);
             let row = |other| cell(evaluation, class, other);
             let support = (0..classes).map(|other| u64::from(row(other))).sum();
-            let given = (0..classes)
-                .map(|other| u64::from(cell(evaluation, other, class)))
-                .sum();
+            let given = (0..classes).map(|other| u64::from(cell(evaluation, other, class))).sum();
             let taken_for = (0..classes)
                 .filter(|&other| other != class && row(other) > 0)
                 .max_by_key(|&other| (row(other), std::cmp::Reverse(other)))
@@ -107,11 +105,7 @@ pub(super) fn matrix(evaluation: &Evaluation) -> String {
     let named = n <= NAMED_CLASSES;
     let letters = evaluation.classes.iter().map(|c| c.chars().count()).max();
     // Names are cut at 24 letters on the axes, and a letter is about 6 units wide.
-    let margin = if named {
-        16.0 + 6.2 * letters.unwrap_or(0).min(24) as f64
-    } else {
-        14.0
-    };
+    let margin = if named { 16.0 + 6.2 * letters.unwrap_or(0).min(24) as f64 } else { 14.0 };
     let side = size * n as f64;
     let (width, height) = (margin + side + 6.0, margin + side + 6.0);
     // Tilted names at the top reach beyond the right edge.
@@ -163,16 +157,9 @@ pub(super) fn matrix(evaluation: &Evaluation) -> String {
                 continue;
             }
             let share = f64::from(count) / support.max(1) as f64;
-            let (x, y) = (
-                margin + predicted as f64 * size,
-                margin + truth as f64 * size,
-            );
+            let (x, y) = (margin + predicted as f64 * size, margin + truth as f64 * size);
             let class = if truth == predicted { "right" } else { "wrong" };
-            let verb = if truth == predicted {
-                "recognised"
-            } else {
-                "taken for"
-            };
+            let verb = if truth == predicted { "recognised" } else { "taken for" };
             let what = if truth == predicted {
                 String::new()
             } else {

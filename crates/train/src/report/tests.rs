@@ -1,12 +1,7 @@
 //! The page is well-formed whatever goes in, says what it should, and lets nothing through that
 //! a browser would run or load.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    reason = "tests"
-)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
 use super::*;
 use quick_xml::Reader;
@@ -53,15 +48,8 @@ fn full() -> Report {
         title: "dogs120 on mobilenet".to_owned(),
         facts: vec![("Head".to_owned(), "mlp:128".to_owned())],
         notes: vec!["3 photos were skipped; see `kennel data inspect`".to_owned()],
-        epochs: vec![
-            epoch(1, 2.0, Some(2.1)),
-            epoch(2, 1.0, Some(1.2)),
-            epoch(3, 0.5, Some(1.4)),
-        ],
-        evaluations: vec![evaluation(
-            &["Moss terrier", "Domino dane"],
-            &[&[3, 1], &[1, 3]],
-        )],
+        epochs: vec![epoch(1, 2.0, Some(2.1)), epoch(2, 1.0, Some(1.2)), epoch(3, 0.5, Some(1.4))],
+        evaluations: vec![evaluation(&["Moss terrier", "Domino dane"], &[&[3, 1], &[1, 3]])],
         mistakes: vec![mistake("test/a.jpg", "Moss terrier")],
         options_json: "{\"epochs\": 3}".to_owned(),
     }
@@ -103,9 +91,7 @@ fn well_formed(html: &str) -> Vec<Element> {
     assert_eq!(depth, 0);
     for (name, attributes) in &elements {
         for (key, value) in attributes {
-            let number = ["NaN", "inf"]
-                .into_iter()
-                .any(|bad: &str| value.contains(bad));
+            let number = ["NaN", "inf"].into_iter().any(|bad: &str| value.contains(bad));
             let text = ["content", "alt", "aria-label", "src"].contains(&key.as_str());
             assert!(!number || text, "<{name} {key}=\"{value}\">");
         }
@@ -153,10 +139,7 @@ fn the_page_loads_nothing() {
         for (key, value) in attributes {
             assert!(!key.starts_with("on"), "{key}");
             if ["src", "href", "action", "srcset"].contains(&key.as_str()) {
-                assert!(
-                    value.starts_with("data:image/jpeg;base64,"),
-                    "{key}={value}"
-                );
+                assert!(value.starts_with("data:image/jpeg;base64,"), "{key}={value}");
             }
         }
     }
@@ -175,10 +158,7 @@ fn hostile_text_stays_text() {
     report.notes.push(format!("{evil} `{evil}` and ` odd"));
     report.notes.push(format!("{evil} `{evil}`"));
     report.options_json = evil.to_owned();
-    report.evaluations.push(evaluation(
-        &[evil, evil, "b"],
-        &[&[1, 2, 0], &[0, 1, 3], &[1, 0, 0]],
-    ));
+    report.evaluations.push(evaluation(&[evil, evil, "b"], &[&[1, 2, 0], &[0, 1, 3], &[1, 0, 0]]));
     if let Some(last) = report.evaluations.last_mut() {
         last.split = evil.to_owned();
     }
@@ -209,26 +189,14 @@ fn nothing_at_all_still_makes_a_page() {
     let mut report = full();
     report.mistakes.clear();
     assert!(render(&report).contains("None."));
-    report.mistakes.push(Mistake {
-        thumbnail_jpeg: Vec::new(),
-        ..mistake("x", "y")
-    });
+    report.mistakes.push(Mistake { thumbnail_jpeg: Vec::new(), ..mistake("x", "y") });
     assert!(render(&report).contains("no picture"));
 }
 
 #[test]
 fn broken_numbers_leave_no_trace_in_the_drawings() {
     let mut report = full();
-    let odd = [
-        f64::NAN,
-        f64::INFINITY,
-        f64::NEG_INFINITY,
-        f64::MAX,
-        f64::MIN,
-        0.0,
-        -1.0,
-        1e-300,
-    ];
+    let odd = [f64::NAN, f64::INFINITY, f64::NEG_INFINITY, f64::MAX, f64::MIN, 0.0, -1.0, 1e-300];
     for &first in &odd {
         for &second in &odd {
             report.epochs = vec![
@@ -278,14 +246,9 @@ fn ragged_and_large_matrices_are_shown_as_far_as_they_go() {
     for n in [30, 60, 200, 201] {
         let names: Vec<String> = (0..n).map(|i| format!("class {i}")).collect();
         let mut large = evaluation(&[], &[]);
-        large.confusion = (0..n)
-            .map(|i| (0..n).map(|j| u32::from(i == j)).collect())
-            .collect();
+        large.confusion = (0..n).map(|i| (0..n).map(|j| u32::from(i == j)).collect()).collect();
         large.classes = names;
-        let report = Report {
-            evaluations: vec![large],
-            ..Report::default()
-        };
+        let report = Report { evaluations: vec![large], ..Report::default() };
         let elements = well_formed(&render(&report));
         assert_eq!(count(&elements, "svg"), usize::from(n <= 200), "{n}");
         // One cell for each count that is not zero, and the sheet.
@@ -297,44 +260,23 @@ fn ragged_and_large_matrices_are_shown_as_far_as_they_go() {
 fn scores_are_recall_and_precision() {
     let evaluation = evaluation(&["a", "b", "c"], &[&[3, 1, 0], &[2, 2, 0], &[0, 0, 0]]);
     let scores = confusion::scores(&evaluation);
-    assert_eq!(
-        scores.iter().map(|s| s.class).collect::<Vec<_>>(),
-        [1, 0, 2]
-    );
+    assert_eq!(scores.iter().map(|s| s.class).collect::<Vec<_>>(), [1, 0, 2]);
     assert_eq!(scores[0].recall, Some(0.5));
     assert_eq!(scores[0].precision, Some(2.0 / 3.0));
     assert_eq!(scores[0].taken_for, Some((0, 2)));
     assert_eq!(scores[1].precision, Some(0.6));
-    assert_eq!(
-        (scores[2].recall, scores[2].precision, scores[2].support),
-        (None, None, 0)
-    );
+    assert_eq!((scores[2].recall, scores[2].precision, scores[2].support), (None, None, 0));
 }
 
 #[test]
 fn ticks_are_round_and_cover_the_range() {
-    assert_eq!(
-        chart::ticks(0.0, 1.0, 5),
-        [0.0, 0.2, 0.4, 0.6000000000000001, 0.8, 1.0]
-    );
-    assert_eq!(
-        chart::ticks(1.0, 12.0, 8),
-        [0.0, 2.0, 4.0, 6.0, 8.0, 10.0, 12.0]
-    );
-    for (low, high) in [
-        (0.0, 0.0),
-        (5.0, 5.0),
-        (-3.0, 1e12),
-        (1e-12, 2e-12),
-        (1e15, 1e15 + 1.0),
-    ] {
+    assert_eq!(chart::ticks(0.0, 1.0, 5), [0.0, 0.2, 0.4, 0.6000000000000001, 0.8, 1.0]);
+    assert_eq!(chart::ticks(1.0, 12.0, 8), [0.0, 2.0, 4.0, 6.0, 8.0, 10.0, 12.0]);
+    for (low, high) in [(0.0, 0.0), (5.0, 5.0), (-3.0, 1e12), (1e-12, 2e-12), (1e15, 1e15 + 1.0)] {
         let ticks = chart::ticks(low, high, 5);
         assert!((2..40).contains(&ticks.len()), "{low} {high}: {ticks:?}");
         assert!(ticks.is_sorted());
-        assert!(
-            ticks[0] <= low && ticks[ticks.len() - 1] >= high,
-            "{low} {high}: {ticks:?}"
-        );
+        assert!(ticks[0] <= low && ticks[ticks.len() - 1] >= high, "{low} {high}: {ticks:?}");
     }
     assert!(chart::ticks(f64::NAN, f64::INFINITY, 5).len() >= 2);
 }

@@ -52,11 +52,7 @@ pub(super) fn put(out: &mut String, text: fmt::Arguments<'_>) {
 
 /// A share as a percentage that no line break parts, `–` when there is none.
 pub(super) fn percent(share: f64) -> String {
-    if share.is_finite() {
-        format!("{:.1}\u{a0}%", share * 100.0)
-    } else {
-        "–".to_owned()
-    }
+    if share.is_finite() { format!("{:.1}\u{a0}%", share * 100.0) } else { "–".to_owned() }
 }
 
 /// A share that may be missing.

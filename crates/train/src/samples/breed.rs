@@ -152,11 +152,7 @@ pub(super) const BREEDS: [Breed; 8] = [
             (CREAM, SAND, WHITE),
             (SLATE, BLACK, GREY),
         ],
-        markings: &[
-            (Marking::Saddle, 6),
-            (Marking::Plain, 2),
-            (Marking::Mask, 2),
-        ],
+        markings: &[(Marking::Saddle, 6), (Marking::Plain, 2), (Marking::Mask, 2)],
     },
     Breed {
         name: "003.Domino_dane",
@@ -181,11 +177,7 @@ pub(super) const BREEDS: [Breed; 8] = [
             (GREY, BLACK, WHITE),
             (FAWN, BLACK, CREAM),
         ],
-        markings: &[
-            (Marking::Spots, 7),
-            (Marking::Patches, 2),
-            (Marking::Mask, 1),
-        ],
+        markings: &[(Marking::Spots, 7), (Marking::Patches, 2), (Marking::Mask, 1)],
     },
     Breed {
         name: "004.Lantern_hound",
@@ -209,11 +201,7 @@ pub(super) const BREEDS: [Breed; 8] = [
             (FAWN, LIVER, WHITE),
             (WHITE, BLACK, CREAM),
         ],
-        markings: &[
-            (Marking::Saddle, 4),
-            (Marking::Patches, 4),
-            (Marking::Bib, 2),
-        ],
+        markings: &[(Marking::Saddle, 4), (Marking::Patches, 4), (Marking::Bib, 2)],
     },
     Breed {
         name: "005.Moss_terrier",
@@ -264,11 +252,7 @@ pub(super) const BREEDS: [Breed; 8] = [
             (BLACK, SLATE, GREY),
             (CREAM, RED, WHITE),
         ],
-        markings: &[
-            (Marking::Plain, 4),
-            (Marking::Patches, 4),
-            (Marking::Bib, 2),
-        ],
+        markings: &[(Marking::Plain, 4), (Marking::Patches, 4), (Marking::Bib, 2)],
     },
     Breed {
         name: "007.Ribbon_whippet",
@@ -293,11 +277,7 @@ pub(super) const BREEDS: [Breed; 8] = [
             (SLATE, BLACK, WHITE),
             (RED, CHOCOLATE, CREAM),
         ],
-        markings: &[
-            (Marking::Stripes, 5),
-            (Marking::Bib, 3),
-            (Marking::Plain, 2),
-        ],
+        markings: &[(Marking::Stripes, 5), (Marking::Bib, 3), (Marking::Plain, 2)],
     },
     Breed {
         name: "008.Snowcap_spitz",
@@ -333,10 +313,7 @@ impl Breed {
         let puppy = rng.random_bool(0.125);
         let (more, less) = if puppy { (1.18, 0.78) } else { (1.0, 1.0) };
         let mut about = |value: f32| value * rng.random_range(0.92..1.08);
-        let (body, depth) = (
-            about(self.body) * if puppy { 0.88 } else { 1.0 },
-            about(self.depth),
-        );
+        let (body, depth) = (about(self.body) * if puppy { 0.88 } else { 1.0 }, about(self.depth));
         let (legs, leg_width) = (about(self.legs) * less, about(self.leg_width));
         let (neck, head) = (about(self.neck) * less, about(self.head) * more);
         let (snout, snout_width) = (about(self.snout) * less, about(self.snout_width));

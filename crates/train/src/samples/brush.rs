@@ -74,12 +74,7 @@ impl Canvas {
     }
 
     fn paint(&mut self, shape: &Path, shader: Shader<'_>, blend_mode: BlendMode) {
-        let paint = Paint {
-            shader,
-            blend_mode,
-            anti_alias: true,
-            ..Paint::default()
-        };
+        let paint = Paint { shader, blend_mode, anti_alias: true, ..Paint::default() };
         let (pixmap, clip) = (&mut self.pixmap, self.clip.as_ref());
         pixmap.fill_path(shape, &paint, FillRule::Winding, self.transform, clip);
     }
@@ -91,11 +86,7 @@ impl Canvas {
 
     /// Fills a shape, translucent.
     pub(super) fn fill_soft(&mut self, shape: &Path, c: Rgb, alpha: f32) {
-        self.paint(
-            shape,
-            Shader::SolidColor(color(c, alpha)),
-            BlendMode::SourceOver,
-        );
+        self.paint(shape, Shader::SolidColor(color(c, alpha)), BlendMode::SourceOver);
     }
 
     /// Draws a line along a shape.
@@ -170,10 +161,7 @@ impl Canvas {
             0.0,
             centre,
             radius,
-            vec![
-                GradientStop::new(0.0, color(c, alpha)),
-                GradientStop::new(1.0, color(c, 0.0)),
-            ],
+            vec![GradientStop::new(0.0, color(c, alpha)), GradientStop::new(1.0, color(c, 0.0))],
             SpreadMode::Pad,
             Transform::identity(),
         );
@@ -280,10 +268,7 @@ fn smooth(points: &[Spot]) -> Vec<Spot> {
                     + (2.0 * a - 5.0 * b + 4.0 * c - d) * t2
                     + (3.0 * b - a - 3.0 * c + d) * t3)
             };
-            curve.push((
-                spline(p0.0, p1.0, p2.0, p3.0),
-                spline(p0.1, p1.1, p2.1, p3.1),
-            ));
+            curve.push((spline(p0.0, p1.0, p2.0, p3.0), spline(p0.1, p1.1, p2.1, p3.1)));
         }
     }
     curve
@@ -319,11 +304,7 @@ pub(super) fn blob(points: &[Spot], fur: Fur, phase: f32) -> Option<Path> {
         let lift = match fur {
             // A tuft rises slowly and falls at once, with every third one longer.
             Fur::Shaggy(_) => {
-                let longer = if (position as i32).rem_euclid(3) == 0 {
-                    1.0
-                } else {
-                    0.65
-                };
+                let longer = if (position as i32).rem_euclid(3) == 0 { 1.0 } else { 0.65 };
                 position.rem_euclid(1.0) * longer
             }
             _ => (position * std::f32::consts::PI).sin().abs(),

@@ -88,10 +88,7 @@ impl Dog {
         canvas.figure(&skeleton.far, shade(self.main, 0.78), outline, OUTLINE);
 
         let neck = self.limb_between(
-            (
-                skeleton.shoulder.0 - self.depth * 0.12,
-                skeleton.shoulder.1 - self.depth * 0.02,
-            ),
+            (skeleton.shoulder.0 - self.depth * 0.12, skeleton.shoulder.1 - self.depth * 0.02),
             skeleton.head,
             self.depth * 0.36,
             self.head * 0.66,
@@ -138,11 +135,7 @@ impl Dog {
         let mut parts = Skeleton {
             hip: (-b / 2.0, shoulder.1),
             shoulder,
-            head: lift(
-                head,
-                rng.random_range(-2.0..3.0),
-                rng.random_range(-3.0..3.0),
-            ),
+            head: lift(head, rng.random_range(-2.0..3.0), rng.random_range(-3.0..3.0)),
             tail: (-b / 2.0 - d * 0.12, shoulder.1 - d * 0.22),
             torso: Vec::new(),
             near: Vec::new(),
@@ -195,13 +188,8 @@ impl Dog {
                 let hip = (-b * 0.3, -d * 0.45);
                 parts.hip = hip;
                 parts.tail = (hip.0 - d * 0.42, -d * 0.16);
-                let back = limb(
-                    hip,
-                    lift(shoulder, -d * 0.05, d * 0.05),
-                    d * 0.5,
-                    d * 0.43,
-                    self.fur,
-                );
+                let back =
+                    limb(hip, lift(shoulder, -d * 0.05, d * 0.05), d * 0.5, d * 0.43, self.fur);
                 parts.torso.extend(back);
                 let foot = shoulder.0 + d * 0.24 + rng.random_range(-2.0..3.0);
                 let elbow = lift(shoulder, d * 0.1, d * 0.18);
@@ -210,13 +198,9 @@ impl Dog {
                 parts.far.extend(paw(far.0));
                 let wide = tilted_oval(lift(hip, d * 0.16, d * 0.06), d * 0.46, d * 0.38, -0.35);
                 parts.near.extend(wide);
-                parts
-                    .near
-                    .extend(self.limb_between(elbow, (foot, -w), d * 0.24, w));
+                parts.near.extend(self.limb_between(elbow, (foot, -w), d * 0.24, w));
                 parts.paws.extend(paw(foot));
-                parts
-                    .paws
-                    .extend(oval((hip.0 + d * 0.62, -w * 0.75), w * 2.0, w * 0.85));
+                parts.paws.extend(oval((hip.0 + d * 0.62, -w * 0.75), w * 2.0, w * 0.85));
             }
             Pose::Lie => {
                 let hip = (-b * 0.46, -d * 0.42);
@@ -254,9 +238,7 @@ impl Dog {
                     w,
                 ));
                 parts.paws.extend(paw(reach));
-                parts
-                    .paws
-                    .extend(oval((hip.0 + d * 0.68, -w * 0.75), w * 2.2, w * 0.85));
+                parts.paws.extend(oval((hip.0 + d * 0.68, -w * 0.75), w * 2.2, w * 0.85));
             }
         }
         parts

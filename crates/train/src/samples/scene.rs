@@ -62,10 +62,8 @@ impl Place {
                 clouds(canvas, [255, 255, 255], rng);
                 floor(canvas, horizon - 26.0, [40, 134, 176], [92, 190, 206]);
                 for _ in 0..7 {
-                    let (x, y) = (
-                        rng.random_range(0.0..SIDE),
-                        horizon - rng.random_range(4.0..22.0),
-                    );
+                    let (x, y) =
+                        (rng.random_range(0.0..SIDE), horizon - rng.random_range(4.0..22.0));
                     stroke(
                         canvas,
                         &[(x, y), (x + rng.random_range(12.0..34.0), y)],
@@ -74,12 +72,7 @@ impl Place {
                     );
                 }
                 floor(canvas, horizon, [240, 220, 168], [218, 186, 126]);
-                stroke(
-                    canvas,
-                    &[(0.0, horizon), (SIDE, horizon)],
-                    [252, 250, 240],
-                    4.0,
-                );
+                stroke(canvas, &[(0.0, horizon), (SIDE, horizon)], [252, 250, 240], 4.0);
                 pebbles(canvas, horizon + 8.0, [196, 164, 112], rng);
             }
             Self::Snow => {
@@ -101,28 +94,16 @@ impl Place {
             Self::Night => {
                 sky(canvas, [18, 24, 62], [76, 78, 128]);
                 for _ in 0..rng.random_range(30..60) {
-                    let at = (
-                        rng.random_range(0.0..SIDE),
-                        rng.random_range(0.0..horizon.max(20.0)),
-                    );
+                    let at =
+                        (rng.random_range(0.0..SIDE), rng.random_range(0.0..horizon.max(20.0)));
                     let size = rng.random_range(0.4..1.3);
                     soft(canvas, oval(at, size, size), [255, 250, 224], 0.9);
                 }
                 let moon = (rng.random_range(24.0..232.0), rng.random_range(22.0..58.0));
                 canvas.glow(moon, 52.0, [240, 236, 200], 0.4);
                 soft(canvas, oval(moon, 15.0, 15.0), [248, 242, 214], 1.0);
-                soft(
-                    canvas,
-                    oval((moon.0 + 5.0, moon.1 - 3.0), 3.0, 3.0),
-                    [220, 212, 180],
-                    1.0,
-                );
-                soft(
-                    canvas,
-                    oval((moon.0 - 5.0, moon.1 + 5.0), 2.2, 2.2),
-                    [220, 212, 180],
-                    1.0,
-                );
+                soft(canvas, oval((moon.0 + 5.0, moon.1 - 3.0), 3.0, 3.0), [220, 212, 180], 1.0);
+                soft(canvas, oval((moon.0 - 5.0, moon.1 + 5.0), 2.2, 2.2), [220, 212, 180], 1.0);
                 hills(canvas, horizon - 2.0, [44, 52, 88], rng);
                 floor(canvas, horizon, [60, 84, 86], [36, 52, 62]);
                 tufts(canvas, horizon + 6.0, [30, 46, 52], 22, rng);
@@ -138,12 +119,7 @@ impl Place {
                     let leaf = [[206, 92, 40], [232, 154, 50], [176, 60, 40], [222, 186, 80]];
                     let c: Rgb = leaf[rng.random_range(0..4)];
                     let angle = rng.random_range(-1.5..1.5);
-                    soft(
-                        canvas,
-                        tilted_oval(at, rng.random_range(2.0..4.6), 1.7, angle),
-                        c,
-                        1.0,
-                    );
+                    soft(canvas, tilted_oval(at, rng.random_range(2.0..4.6), 1.7, angle), c, 1.0);
                 }
             }
             Self::Street => street(canvas, horizon, rng),
@@ -170,18 +146,9 @@ impl Place {
 
     /// The shadow under the dog.
     pub(super) fn draw_shadow(self, canvas: &mut Canvas, at: Spot, half: f32) {
-        let c = if self == Self::Snow {
-            [88, 108, 158]
-        } else {
-            [24, 18, 40]
-        };
+        let c = if self == Self::Snow { [88, 108, 158] } else { [24, 18, 40] };
         for (share, alpha) in [(1.0, 0.16), (0.86, 0.16), (0.68, 0.14)] {
-            soft(
-                canvas,
-                oval(at, half * share, half * share * 0.13),
-                c,
-                alpha,
-            );
+            soft(canvas, oval(at, half * share, half * share * 0.13), c, alpha);
         }
     }
 

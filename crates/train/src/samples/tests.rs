@@ -1,11 +1,6 @@
 //! The sample set is the same every time, complete, and varied.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    reason = "tests"
-)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
 use super::*;
 use std::collections::{BTreeMap, HashSet};
@@ -30,10 +25,7 @@ fn files(dir: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
             if path.is_dir() {
                 folders.push(path);
             } else {
-                found.insert(
-                    path.strip_prefix(dir).unwrap().to_owned(),
-                    fs::read(&path).unwrap(),
-                );
+                found.insert(path.strip_prefix(dir).unwrap().to_owned(), fs::read(&path).unwrap());
             }
         }
     }
@@ -44,22 +36,16 @@ fn files(dir: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
 fn the_data_set_has_the_layout_of_real_data() {
     let dir = tempfile::tempdir().unwrap();
     let mut told = Vec::new();
-    let count = write_dataset(dir.path(), &small(), &mut |done, total| {
-        told.push((done, total))
-    })
-    .unwrap();
+    let count =
+        write_dataset(dir.path(), &small(), &mut |done, total| told.push((done, total))).unwrap();
     assert_eq!(count, 32);
     assert_eq!(told.len(), 32);
     assert_eq!(told.last(), Some(&(32, 32)));
     let files = files(dir.path());
     assert_eq!(files.len(), 32);
     for name in breeds() {
-        for file in [
-            "train/{}/001.jpg",
-            "train/{}/002.jpg",
-            "valid/{}/001.jpg",
-            "test/{}/001.jpg",
-        ] {
+        for file in ["train/{}/001.jpg", "train/{}/002.jpg", "valid/{}/001.jpg", "test/{}/001.jpg"]
+        {
             let bytes = &files[Path::new(&file.replace("{}", name))];
             let picture = image::load_from_memory(bytes).unwrap();
             assert_eq!((picture.width(), picture.height()), (64, 64));
@@ -80,10 +66,7 @@ fn the_same_options_give_the_same_files() {
     write_dataset(two.path(), &small(), &mut |_, _| ()).unwrap();
     assert_eq!(files(one.path()), files(two.path()));
     // More training pictures leave the test pictures as they are.
-    let more = SampleOptions {
-        train_per_class: 3,
-        ..small()
-    };
+    let more = SampleOptions { train_per_class: 3, ..small() };
     write_dataset(two.path(), &more, &mut |_, _| ()).unwrap();
     let (one, two) = (files(one.path()), files(two.path()));
     assert_eq!(two.len(), one.len() + 8);

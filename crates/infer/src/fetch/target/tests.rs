@@ -1,11 +1,6 @@
 //! Spellings of URLs and hosts, the honest ones and the crooked ones.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    reason = "tests"
-)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
 use super::*;
 use proptest::prelude::*;
@@ -25,46 +20,22 @@ fn reason(url: &str) -> &'static str {
 fn honest_urls_get_one_spelling() {
     for (given, expected) in [
         ("https://example.com/dog.jpg", "https://example.com/dog.jpg"),
-        (
-            "HTTPS://Example.COM./dog.jpg",
-            "https://example.com/dog.jpg",
-        ),
+        ("HTTPS://Example.COM./dog.jpg", "https://example.com/dog.jpg"),
         ("https://example.com", "https://example.com/"),
         ("https://example.com?a=b", "https://example.com/?a=b"),
         ("https://example.com:443/", "https://example.com/"),
         ("http://example.com:/", "http://example.com/"),
         ("http://example.com:8080/a#top", "http://example.com:8080/a"),
-        (
-            "https://example.com/großer hund.jpg",
-            "https://example.com/gro%C3%9Fer%20hund.jpg",
-        ),
-        (
-            "https://example.com/a%20b?x=%2F",
-            "https://example.com/a%20b?x=%2F",
-        ),
-        (
-            r#"https://example.com/a\b"c<d>"#,
-            "https://example.com/a%5Cb%22c%3Cd%3E",
-        ),
-        (
-            "https://xn--hndchen-n2a.example/",
-            "https://xn--hndchen-n2a.example/",
-        ),
+        ("https://example.com/großer hund.jpg", "https://example.com/gro%C3%9Fer%20hund.jpg"),
+        ("https://example.com/a%20b?x=%2F", "https://example.com/a%20b?x=%2F"),
+        (r#"https://example.com/a\b"c<d>"#, "https://example.com/a%5Cb%22c%3Cd%3E"),
+        ("https://xn--hndchen-n2a.example/", "https://xn--hndchen-n2a.example/"),
         ("http://93.184.216.34/", "http://93.184.216.34/"),
         ("http://93.184.216.34./", "http://93.184.216.34/"),
-        (
-            "https://[2606:4700::1111]:443/",
-            "https://[2606:4700::1111]/",
-        ),
-        (
-            "https://[2606:4700:0:0::1111]/",
-            "https://[2606:4700::1111]/",
-        ),
+        ("https://[2606:4700::1111]:443/", "https://[2606:4700::1111]/"),
+        ("https://[2606:4700:0:0::1111]/", "https://[2606:4700::1111]/"),
         ("https://a_b.example.com/", "https://a_b.example.com/"),
-        (
-            "https://example.com/@user/dog.jpg",
-            "https://example.com/@user/dog.jpg",
-        ),
+        ("https://example.com/@user/dog.jpg", "https://example.com/@user/dog.jpg"),
     ] {
         assert_eq!(canonical(given), expected, "{given}");
         let uri: ureq::http::Uri = expected.parse().unwrap();
@@ -121,11 +92,7 @@ fn crooked_urls_are_refused() {
     ] {
         // Where nothing of the crooked spelling is left, the plain host may remain readable.
         if let Ok(target) = Target::parse(url) {
-            assert_eq!(
-                target.host.to_string(),
-                "169.254.169.254",
-                "`{url}` was taken"
-            );
+            assert_eq!(target.host.to_string(), "169.254.169.254", "`{url}` was taken");
         }
     }
     let long = format!("https://example.com/{}", "a".repeat(9000));
@@ -158,10 +125,7 @@ fn numeric_hosts_are_addresses_or_nothing() {
         "0.",
         "127.0.0.1..",
     ] {
-        assert!(
-            Target::parse(&format!("http://{host}/")).is_err(),
-            "`{host}` was taken"
-        );
+        assert!(Target::parse(&format!("http://{host}/")).is_err(), "`{host}` was taken");
     }
     for (host, same) in [
         ("127.0.0.1", "127.0.0.1"),
@@ -197,10 +161,7 @@ fn names_that_resolvers_fold_are_refused() {
                 other => other,
             })
             .collect();
-        assert!(
-            Target::parse(&format!("http://{full}/")).is_err(),
-            "`{full}` was taken"
-        );
+        assert!(Target::parse(&format!("http://{full}/")).is_err(), "`{full}` was taken");
     }
 }
 
@@ -229,13 +190,7 @@ fn redirects_may_be_relative() {
 
 #[test]
 fn hosts_are_opened_by_name_and_port() {
-    let list = [
-        "Photos.Example.com",
-        "10.0.0.5:9000",
-        "[::1]:8080",
-        "fd00::2",
-        "a.example:80",
-    ];
+    let list = ["Photos.Example.com", "10.0.0.5:9000", "[::1]:8080", "fd00::2", "a.example:80"];
     let open = OpenHosts::parse(&list.map(String::from)).unwrap();
     let contains = |url: &str| {
         let target = Target::parse(url).unwrap();
@@ -254,15 +209,7 @@ fn hosts_are_opened_by_name_and_port() {
     assert!(!contains("http://photos.example.com.evil.example/"));
     assert!(!contains("http://[::ffff:10.0.0.5]:9000/"));
 
-    for entry in [
-        "",
-        "https://a.example",
-        "a.example/x",
-        "*.example.com",
-        "a:b",
-        "0x7f.1",
-        "u@h",
-    ] {
+    for entry in ["", "https://a.example", "a.example/x", "*.example.com", "a:b", "0x7f.1", "u@h"] {
         let error = OpenHosts::parse(&[entry.to_owned()]).unwrap_err();
         assert!(matches!(error, FetchError::BadAllowHost { .. }), "{entry}");
     }

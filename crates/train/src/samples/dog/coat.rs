@@ -22,10 +22,9 @@ impl Dog {
         let wag = rng.random_range(-0.3..0.3_f32);
         // The spine of the tail, from its root at 0, 0; negative x is away from the body.
         let (spine, fur): (&[(f32, f32, f32)], Fur) = match self.tail {
-            Tail::Stub => (
-                &[(6.0, 3.0, 5.0), (-2.0, -5.0, 5.0), (-6.0, -12.0, 3.5)],
-                self.finer(0.8),
-            ),
+            Tail::Stub => {
+                (&[(6.0, 3.0, 5.0), (-2.0, -5.0, 5.0), (-6.0, -12.0, 3.5)], self.finer(0.8))
+            }
             Tail::Whip => (
                 &[
                     (8.0, 0.0, 3.4),
@@ -122,10 +121,7 @@ impl Dog {
     pub(super) fn mark_body(&self, canvas: &mut Canvas, parts: &Skeleton, rng: &mut ChaCha8Rng) {
         let (d, hip, shoulder) = (self.depth, parts.hip, parts.shoulder);
         let along = |t: f32, y: f32| {
-            (
-                hip.0 + (shoulder.0 - hip.0) * t,
-                hip.1 + (shoulder.1 - hip.1) * t + y,
-            )
+            (hip.0 + (shoulder.0 - hip.0) * t, hip.1 + (shoulder.1 - hip.1) * t + y)
         };
         if let Some(belly) = tilted_oval(along(0.5, d * 0.5), self.body * 0.55, d * 0.3, 0.0) {
             canvas.gradient(&belly, (self.pale, 0.0), (self.pale, 0.85));
@@ -139,20 +135,14 @@ impl Dog {
             Marking::Plain | Marking::Mask => {}
             Marking::Patches => {
                 for _ in 0..rng.random_range(2..=4) {
-                    let at = along(
-                        rng.random_range(0.0..1.05),
-                        rng.random_range(-0.45..0.2) * d,
-                    );
+                    let at = along(rng.random_range(0.0..1.05), rng.random_range(-0.45..0.2) * d);
                     let size = rng.random_range(0.22..0.42) * d;
                     patch(canvas, at, size, self.second, rng);
                 }
             }
             Marking::Spots => {
                 for _ in 0..rng.random_range(16..=26) {
-                    let at = along(
-                        rng.random_range(-0.25..1.35),
-                        rng.random_range(-0.8..1.1) * d,
-                    );
+                    let at = along(rng.random_range(-0.25..1.35), rng.random_range(-0.8..1.1) * d);
                     let size = rng.random_range(0.05..0.13) * d;
                     patch(canvas, at, size, self.second, rng);
                 }
@@ -214,22 +204,14 @@ impl Dog {
         neck: Option<&Path>,
         rng: &mut ChaCha8Rng,
     ) {
-        let colours: [Rgb; 5] = [
-            [206, 60, 58],
-            [52, 110, 190],
-            [240, 176, 44],
-            [70, 150, 90],
-            [150, 80, 160],
-        ];
+        let colours: [Rgb; 5] =
+            [[206, 60, 58], [52, 110, 190], [240, 176, 44], [70, 150, 90], [150, 80, 160]];
         let colour = colours[rng.random_range(0..colours.len())];
         if !rng.random_bool(0.45) {
             return;
         }
         let (from, to) = (parts.shoulder, parts.head);
-        let at = (
-            from.0 + (to.0 - from.0) * 0.5,
-            from.1 + (to.1 - from.1) * 0.5,
-        );
+        let at = (from.0 + (to.0 - from.0) * 0.5, from.1 + (to.1 - from.1) * 0.5);
         let (dx, dy) = (to.0 - from.0, to.1 - from.1);
         let length = dx.hypot(dy).max(0.001);
         let half = self.head * 1.1;

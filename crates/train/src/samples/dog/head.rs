@@ -22,15 +22,8 @@ impl Dog {
     ) {
         let (r, s, w) = (self.head, self.snout, self.snout_width);
         let at = |x: f32, y: f32| (h.0 + x * r, h.1 + y * r);
-        let dark_ears = !matches!(
-            self.marking,
-            Marking::Plain | Marking::Bib | Marking::Stripes
-        );
-        let ear = if dark_ears {
-            self.second
-        } else {
-            shade(self.main, 0.86)
-        };
+        let dark_ears = !matches!(self.marking, Marking::Plain | Marking::Bib | Marking::Stripes);
+        let ear = if dark_ears { self.second } else { shade(self.main, 0.86) };
         self.draw_ear(canvas, h, false, shade(ear, 0.8), outline);
 
         let root = at(0.42, 0.3);
@@ -89,12 +82,7 @@ impl Dog {
                     canvas.fill(muzzle, self.pale);
                 }
                 if let Some(blaze) = blob(
-                    &[
-                        at(0.52, 0.3),
-                        at(0.36, -0.4),
-                        at(0.46, -1.1),
-                        at(0.66, -0.5),
-                    ],
+                    &[at(0.52, 0.3), at(0.36, -0.4), at(0.46, -1.1), at(0.66, -0.5)],
                     Fur::Smooth,
                     0.0,
                 ) {
@@ -109,22 +97,16 @@ impl Dog {
                 }
             }
             Marking::Saddle => {
-                if let Some(cheek) = tilted_oval(
-                    (h.0 + r * 0.5 + s * 0.5, h.1 + r * 0.75),
-                    r * 0.9,
-                    r * 0.45,
-                    0.0,
-                ) {
+                if let Some(cheek) =
+                    tilted_oval((h.0 + r * 0.5 + s * 0.5, h.1 + r * 0.75), r * 0.9, r * 0.45, 0.0)
+                {
                     canvas.fill(&cheek, self.pale);
                 }
             }
             Marking::Plain | Marking::Stripes => {
-                if let Some(chin) = tilted_oval(
-                    (h.0 + r * 0.5 + s * 0.5, h.1 + r * 0.85),
-                    r * 0.9,
-                    r * 0.38,
-                    0.0,
-                ) {
+                if let Some(chin) =
+                    tilted_oval((h.0 + r * 0.5 + s * 0.5, h.1 + r * 0.85), r * 0.9, r * 0.38, 0.0)
+                {
                     canvas.fill_soft(&chin, self.pale, 0.6);
                 }
             }
@@ -198,24 +180,15 @@ impl Dog {
                 false,
             ),
         };
-        let Some(shape) = blob(
-            &points,
-            if self.ears == Ears::Pointed {
-                Fur::Smooth
-            } else {
-                fur
-            },
-            0.2,
-        ) else {
+        let Some(shape) =
+            blob(&points, if self.ears == Ears::Pointed { Fur::Smooth } else { fur }, 0.2)
+        else {
             return;
         };
         canvas.figure(&[shape], c, outline, OUTLINE);
         if inner
-            && let Some(pink) = blob(
-                &[at(-0.66, -0.66), at(-0.6, -1.36), at(-0.3, -0.8)],
-                Fur::Smooth,
-                0.0,
-            )
+            && let Some(pink) =
+                blob(&[at(-0.66, -0.66), at(-0.6, -1.36), at(-0.3, -0.8)], Fur::Smooth, 0.0)
         {
             canvas.fill_soft(&pink, [226, 150, 142], 0.75);
         }
@@ -255,11 +228,7 @@ impl Dog {
         let size = (r * 0.17 + w * 0.1).max(3.6);
         if let (Some(ball), Some(shine)) = (
             oval(nose, size * 1.1, size * 0.85),
-            oval(
-                (nose.0 - size * 0.2, nose.1 - size * 0.35),
-                size * 0.36,
-                size * 0.18,
-            ),
+            oval((nose.0 - size * 0.2, nose.1 - size * 0.35), size * 0.36, size * 0.18),
         ) {
             canvas.fill(&ball, [36, 28, 32]);
             canvas.fill_soft(&shine, [255, 255, 255], 0.6);
@@ -268,11 +237,8 @@ impl Dog {
             let eye = (h.0 + x * r + look, h.1 + y * r);
             let size = r * 0.15 * scale;
             if sleepy {
-                let lid = [
-                    (eye.0 - size, eye.1),
-                    (eye.0, eye.1 + size * 0.6),
-                    (eye.0 + size, eye.1),
-                ];
+                let lid =
+                    [(eye.0 - size, eye.1), (eye.0, eye.1 + size * 0.6), (eye.0 + size, eye.1)];
                 if let Some(lid) = polyline(&lid) {
                     canvas.line(&lid, dark, 1.6);
                 }
@@ -281,20 +247,12 @@ impl Dog {
             let parts = [
                 (oval(eye, size * 1.3, size * 1.42), [252, 250, 246], 0.92),
                 (
-                    oval(
-                        (eye.0 + size * 0.18, eye.1 + size * 0.05),
-                        size,
-                        size * 1.15,
-                    ),
+                    oval((eye.0 + size * 0.18, eye.1 + size * 0.05), size, size * 1.15),
                     [46, 30, 26],
                     1.0,
                 ),
                 (
-                    oval(
-                        (eye.0 + size * 0.5, eye.1 - size * 0.42),
-                        size * 0.38,
-                        size * 0.38,
-                    ),
+                    oval((eye.0 + size * 0.5, eye.1 - size * 0.42), size * 0.38, size * 0.38),
                     [255, 255, 255],
                     1.0,
                 ),
