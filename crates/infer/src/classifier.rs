@@ -112,7 +112,7 @@ impl Classifier {
         let settings = self.preprocessor.settings();
         let (length, [height, width]) = (settings.input_len(), settings.crop);
         let count = self.fixed_batch.unwrap_or(photos.len());
-        self.input.clear();
+        // Overwritten photo by photo; what a padded batch holds besides is thrown away with its output.
         self.input.resize(count * length, 0.0);
         for (photo, out) in photos.iter().zip(self.input.chunks_exact_mut(length)) {
             self.preprocessor.run(photo, View::Centre, out)?;

@@ -221,11 +221,12 @@ impl Worker<'_> {
                 let started = Instant::now();
                 let length = self.preprocessor.settings().input_len();
                 let filled = self.pending.len() * length;
-                self.input.resize(filled + length, 0.0);
-                let outcome = self.preprocessor.run(&photo, part, &mut self.input[filled..]);
+                // One buffer for the whole run: it is overwritten view by view, never cleared.
+                self.input.resize(self.batch * length, 0.0);
+                let place = &mut self.input[filled..filled + length];
+                let outcome = self.preprocessor.run(&photo, part, place);
                 add(&self.clock.preprocess, started);
                 if let Err(e) = outcome {
-                    self.input.truncate(filled);
                     let reason = e.to_string();
                     let _ = self.sender.send(Event::Unreadable { index: job.index, reason });
                     break;
@@ -246,9 +247,9 @@ impl Worker<'_> {
         let started = Instant::now();
         let [height, width] = self.preprocessor.settings().crop;
         let count = if self.padded { self.batch } else { self.pending.len() };
-        self.input.resize(count * self.preprocessor.settings().input_len(), 0.0);
+        let filled = count * self.preprocessor.settings().input_len();
         let shape = [count, 3, height as usize, width as usize];
-        let output = self.session.run(&self.input, shape)?;
+        let output = self.session.run(&self.input[..filled], shape)?;
         add(&self.clock.engine, started);
         if output.shape.first() != Some(&count) {
             return Err(EngineError::Run {
@@ -260,7 +261,6 @@ impl Worker<'_> {
         for ((index, view), values) in self.pending.drain(..).zip(output.rows()) {
             let _ = self.sender.send(Event::Output { index, view, values: values.to_vec() });
         }
-        self.input.clear();
         Ok(())
     }
 }

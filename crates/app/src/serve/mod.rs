@@ -186,6 +186,11 @@ impl Service {
                         if let Ok(mut slot) = load_error.lock() {
                             *slot = Some(e);
                         }
+                        // No worker will ever take what waits: its callers are told now, not after
+                        // their time is up.
+                        shared.health.failed.store(true, Ordering::Release);
+                        shared.queue.close();
+                        while shared.queue.next_batch(|_| true).is_some() {}
                     }
                 }
                 shared.health.stopping.store(true, Ordering::Release);

@@ -278,6 +278,21 @@ fn a_model_that_cannot_be_loaded_ends_the_server_with_the_reason() {
 }
 
 #[test]
+fn a_model_that_cannot_be_loaded_keeps_no_caller_waiting() {
+    let mut broken = package().clone();
+    broken.network.truncate(1000);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let service = runtime.block_on(Service::bind(options(), broken)).unwrap();
+    // A request that came while the model was being loaded.
+    let (reply, answer) = oneshot::channel();
+    service.shared.queue.push_all(vec![Work { photo: jpeg(0), reply }], Instant::now()).unwrap();
+    let run = service.run(std::future::pending());
+    let outcome = runtime.block_on(async { tokio::time::timeout(PATIENCE, run).await });
+    assert!(outcome.expect("the server did not end").is_err());
+    assert!(runtime.block_on(answer).is_err(), "the caller was told");
+}
+
+#[test]
 fn every_photo_format_gives_the_courses_list_of_lists() {
     let server = start(options());
     let wanted = expected(&[jpeg(3)]);
