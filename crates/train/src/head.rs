@@ -7,6 +7,7 @@
 //! result depends on the seed, the features and the options alone.
 
 mod checkpoint;
+mod network;
 mod warm;
 
 use std::path::Path;
@@ -14,12 +15,10 @@ use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
-use burn::module::{Module, Param, ParamId};
-use burn::nn::Linear;
 use burn::optim::decay::WeightDecayConfig;
 use burn::optim::momentum::MomentumConfig;
 use burn::optim::{AdamConfig, AdamWConfig, GradientsParams, ModuleOptimizer, SgdConfig};
-use burn::tensor::activation::{log_softmax, relu};
+use burn::tensor::activation::log_softmax;
 use burn::tensor::{Device, Tensor, TensorData};
 use kennel_base::{HeadKind, OptimizerKind, ScheduleKind, TrainOptions};
 use kennel_infer::onnx::LinearLayer;
@@ -30,6 +29,8 @@ use serde::{Deserialize, Serialize};
 use crate::dataset::generator;
 use crate::features::FeatureMatrix;
 use crate::job::JobError;
+
+use network::{Head, extract_layers, fresh_layer, module, values};
 
 pub use checkpoint::CheckpointError;
 
@@ -84,100 +85,6 @@ pub struct HeadRequest<'a> {
     pub original: Option<&'a LinearLayer>,
     /// Where an interrupted run leaves its state, and finds it.
     pub checkpoint: Option<&'a Path>,
-}
-
-#[derive(Module, Debug)]
-struct Head {
-    hidden: Option<Linear>,
-    output: Linear,
-}
-
-impl Head {
-    fn forward(&self, features: Tensor<2>, dropout: Option<Tensor<2>>) -> Tensor<2> {
-        match &self.hidden {
-            Some(hidden) => {
-                let active = relu(hidden.forward(features));
-                self.output.forward(match dropout {
-                    Some(mask) => active * mask,
-                    None => active,
-                })
-            }
-            None => self.output.forward(match dropout {
-                Some(mask) => features * mask,
-                None => features,
-            }),
-        }
-    }
-
-    /// Layers in order.
-    fn layers(&self) -> Vec<&Linear> {
-        self.hidden.iter().chain([&self.output]).collect()
-    }
-}
-
-fn parameter<const D: usize>(
-    id: u64,
-    values: Vec<f32>,
-    shape: [usize; D],
-    device: &Device,
-) -> Param<Tensor<D>> {
-    // Fixed identities: the optimiser's state in a checkpoint refers to parameters by them.
-    let tensor = Tensor::<D>::from_data(TensorData::new(values, shape), device);
-    let tensor = if device.is_autodiff() { tensor.require_grad() } else { tensor };
-    Param::initialized(ParamId::from(id), tensor)
-}
-
-/// A layer as PyTorch's `nn.Linear` starts: both weight and bias uniform within 1/√inputs.
-fn fresh_layer(seed: u64, number: u64, inputs: usize, outputs: usize) -> LinearLayer {
-    let mut rng = generator(seed, "weights", number);
-    let bound = 1.0 / (inputs.max(1) as f32).sqrt();
-    let mut draw = |count: usize| -> Vec<f32> {
-        (0..count).map(|_| rng.random_range(-bound..=bound)).collect()
-    };
-    LinearLayer { weight: draw(inputs * outputs), bias: draw(outputs), inputs, outputs }
-}
-
-fn module(layers: &[LinearLayer], device: &Device) -> Result<Head, JobError> {
-    let linear = |index: usize, layer: &LinearLayer| Linear {
-        weight: parameter(
-            2 * index as u64 + 1,
-            layer.weight.clone(),
-            [layer.inputs, layer.outputs],
-            device,
-        ),
-        bias: Some(parameter(2 * index as u64 + 2, layer.bias.clone(), [layer.outputs], device)),
-    };
-    match layers {
-        [output] => Ok(Head { hidden: None, output: linear(0, output) }),
-        [hidden, output] => Ok(Head { hidden: Some(linear(0, hidden)), output: linear(1, output) }),
-        _ => Err(JobError::Internal { reason: format!("a head of {} layers", layers.len()) }),
-    }
-}
-
-fn values<const D: usize>(tensor: Tensor<D>) -> Result<Vec<f32>, JobError> {
-    tensor
-        .into_data()
-        .try_to_vec::<f32>()
-        .map_err(|e| JobError::Internal { reason: format!("tensor cannot be read: {e:?}") })
-}
-
-/// The tensor without its gradient tracking, on a tracking device or not.
-fn plain<const D: usize>(tensor: Tensor<D>) -> Tensor<D> {
-    if tensor.is_autodiff() { tensor.inner() } else { tensor }
-}
-
-fn extract_layers(head: &Head) -> Result<Vec<LinearLayer>, JobError> {
-    head.layers()
-        .into_iter()
-        .map(|linear| {
-            let [inputs, outputs] = linear.weight.val().dims();
-            let bias = match &linear.bias {
-                Some(bias) => values(plain(bias.val()))?,
-                None => vec![0.0; outputs],
-            };
-            Ok(LinearLayer { weight: values(plain(linear.weight.val()))?, bias, inputs, outputs })
-        })
-        .collect()
 }
 
 /// The root mean square that features are brought to: that of the network on which the default

@@ -199,9 +199,8 @@ impl Raw {
 
     /// A request that the server has admitted and whose body it waits for.
     fn admitted(server: &Server, length: usize) -> Raw {
-        let head = format!(
-            "content-type: image/jpeg\r\ncontent-length: {length}\r\nexpect: 100-continue"
-        );
+        let head =
+            format!("content-type: image/jpeg\r\ncontent-length: {length}\r\nexpect: 100-continue");
         let mut raw = Raw::open(server, &head);
         assert_eq!(raw.status(), 100);
         raw
@@ -312,8 +311,7 @@ fn every_photo_format_gives_the_courses_list_of_lists() {
 fn instances_are_answered_in_their_order() {
     let server = start(Options { workers: 2, ..options() });
     let photos = [jpeg(0), jpeg(1), png(2)];
-    let instances: Vec<Value> =
-        photos.iter().map(|p| json!({"b64": STANDARD.encode(p)})).collect();
+    let instances: Vec<Value> = photos.iter().map(|p| json!({"b64": STANDARD.encode(p)})).collect();
     let (status, body) = server.json(&json!({ "instances": instances }));
     assert_eq!(status, 200, "{body}");
     assert_logits(&body, &expected(&photos));
@@ -378,8 +376,10 @@ fn what_cannot_be_answered_is_refused_in_json() {
 #[test]
 fn bodies_over_the_limit_are_413_announced_or_not() {
     let server = start(Options { max_body: 1000, ..options() });
-    let mut announced =
-        Raw::open(&server, "content-type: image/jpeg\r\ncontent-length: 1001\r\nexpect: 100-continue");
+    let mut announced = Raw::open(
+        &server,
+        "content-type: image/jpeg\r\ncontent-length: 1001\r\nexpect: 100-continue",
+    );
     // Refused from the header alone: the body was never asked for.
     assert_error(&announced.answer(), 413, "PayloadTooLarge");
     let mut chunked = Raw::open(&server, "content-type: image/jpeg\r\ntransfer-encoding: chunked");
@@ -395,7 +395,10 @@ fn a_full_server_answers_429_before_it_reads_the_body() {
     let photo = jpeg(1);
     let mut first = Raw::admitted(&server, photo.len());
     let mut second = Raw::admitted(&server, photo.len());
-    let head = format!("content-type: image/jpeg\r\ncontent-length: {}\r\nexpect: 100-continue", photo.len());
+    let head = format!(
+        "content-type: image/jpeg\r\ncontent-length: {}\r\nexpect: 100-continue",
+        photo.len()
+    );
     let mut third = Raw::open(&server, &head);
     let (status, _, retry_after) = third.head();
     assert_eq!((status, retry_after), (429, true));
@@ -501,8 +504,7 @@ fn metrics_count_what_was_answered() {
 fn a_graceful_stop_answers_what_was_accepted() {
     let mut server = start(options());
     let photo = jpeg(6);
-    let mut accepted: Vec<Raw> =
-        (0..4).map(|_| Raw::admitted(&server, photo.len())).collect();
+    let mut accepted: Vec<Raw> = (0..4).map(|_| Raw::admitted(&server, photo.len())).collect();
     server.stop.take().unwrap().send(()).unwrap();
     until("the stop", || server.shared.health.stopping.load(Ordering::Acquire));
     let wanted = expected(std::slice::from_ref(&photo));

@@ -64,7 +64,9 @@ fn mistakes_exit_with_2_and_a_hint() {
 #[test]
 fn words_that_clap_does_not_know_exit_with_2() {
     let home = Home::new();
-    for arguments in [&[][..], &["trian"], &["train", "--fast"], &["predict", "model.tar.gz"], &["data"]] {
+    for arguments in
+        [&[][..], &["trian"], &["train", "--fast"], &["predict", "model.tar.gz"], &["data"]]
+    {
         let ran = home.run(arguments);
         assert_eq!(ran.code, Some(2), "{arguments:?}");
         assert!(ran.err.contains("Usage: kennel"), "{arguments:?}: {}", ran.err);
@@ -96,7 +98,8 @@ fn broken(root: &Path) {
     put(&photos[0], "valid/001.Brown_hound/again.jpg");
     put(&photos[1], "train/001.Brown_hound/copy.jpg");
     put(&photos[2], "train/002.Grey_terrier/stray.jpg");
-    let write = |path: &str, bytes: &[u8]| std::fs::write(root.join("photos").join(path), bytes).unwrap();
+    let write =
+        |path: &str, bytes: &[u8]| std::fs::write(root.join("photos").join(path), bytes).unwrap();
     write("train/001.Brown_hound/empty.jpg", b"");
     write("train/002.Grey_terrier/text.jpg", b"I only look like a photo.\n");
     write("train/002.Grey_terrier/notes.txt", b"left alone");
@@ -139,7 +142,15 @@ fn inspect_in_json_has_the_same_for_scripts() {
     kinds.sort_unstable();
     assert_eq!(
         kinds,
-        ["across_splits", "duplicate", "truncated", "two_classes", "two_classes", "unreadable", "unreadable"]
+        [
+            "across_splits",
+            "duplicate",
+            "truncated",
+            "two_classes",
+            "two_classes",
+            "unreadable",
+            "unreadable"
+        ]
     );
     assert!((found["bad_share"].as_f64().unwrap() - 2.0 / 15.0).abs() < 1e-9);
 }
@@ -148,13 +159,16 @@ fn inspect_in_json_has_the_same_for_scripts() {
 fn the_built_in_backbone_is_listed_and_shown() {
     let home = Home::new();
     let table = home.run(&["hub", "list"]).ok().out;
-    let line = table.lines().find(|l| l.contains("kennel-mini")).unwrap_or_else(|| panic!("{table}"));
+    let line =
+        table.lines().find(|l| l.contains("kennel-mini")).unwrap_or_else(|| panic!("{table}"));
     assert!(line.contains("built in"), "{line}");
     assert!(table.contains("resnet50"), "the registry is listed too: {table}");
     let rows = home.run(&["hub", "list", "--json"]).ok().json();
     assert!(rows.as_array().unwrap().iter().any(|r| r["backbone"]["name"] == "kennel-mini"));
     let shown = home.run(&["hub", "show", "kennel-mini"]).ok().out;
-    for key in ["name        kennel-mini", "features    ", "preprocess  ", "sha256      ", "licence     "] {
+    for key in
+        ["name        kennel-mini", "features    ", "preprocess  ", "sha256      ", "licence     "]
+    {
         assert!(shown.contains(key), "{key}: {shown}");
     }
 }
@@ -181,6 +195,9 @@ fn the_shared_hub_is_found_through_its_variable() {
         return;
     }
     let home = Home::new();
-    let table = crate::support::Ran::of(home.kennel().args(["hub", "list"]).env("KENNEL_HUB", &hub)).ok().out;
+    let table =
+        crate::support::Ran::of(home.kennel().args(["hub", "list"]).env("KENNEL_HUB", &hub))
+            .ok()
+            .out;
     assert!(table.contains("KENNEL_HUB"), "{table}");
 }

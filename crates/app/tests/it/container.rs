@@ -37,7 +37,12 @@ fn training_reads_strings_and_writes_where_sagemaker_looks() {
     }));
     let ran = Ran::of(&mut command(&home, &["train"])).ok();
     assert!(ran.err.contains("epoch=4/4"), "{}", ran.err);
-    for file in ["model/model.onnx", "model/kennel.json", "output/data/metrics.json", "output/data/report.html"] {
+    for file in [
+        "model/model.onnx",
+        "model/kennel.json",
+        "output/data/metrics.json",
+        "output/data/report.html",
+    ] {
         assert!(home.path("ml").join(file).is_file(), "{file}");
     }
     assert_eq!(failure(&home), None);
@@ -99,8 +104,11 @@ fn a_wrong_number_of_classes_and_missing_channels_are_failures() {
 fn serves(home: &Home) {
     let run = trained();
     let photo = files(&run.photos("test"), ".jpg").remove(3);
-    let predicted =
-        run.home.run(&["predict", &run.model(), &photo.display().to_string(), "--json"]).ok().json();
+    let predicted = run
+        .home
+        .run(&["predict", &run.model(), &photo.display().to_string(), "--json"])
+        .ok()
+        .json();
     let wanted: Vec<f64> = serde_json::from_value(predicted[0]["logits"].clone()).unwrap();
     let mut serve = command(home, &["serve"]);
     // How SageMaker itself moves the port.
@@ -122,8 +130,7 @@ fn model_folder(home: &Home) -> std::path::PathBuf {
 #[test]
 fn hosting_serves_the_unpacked_folder() {
     let home = Home::new();
-    let package =
-        kennel_infer::package::Package::read(Path::new(&trained().model())).unwrap();
+    let package = kennel_infer::package::Package::read(Path::new(&trained().model())).unwrap();
     package.write_folder(&model_folder(&home)).unwrap();
     serves(&home);
 }

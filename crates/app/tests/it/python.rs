@@ -79,8 +79,7 @@ fn onnxruntime_in_python_gives_the_same_logits() {
         let tolerance = if position < exact.len() { 1e-4 } else { 0.02 };
         assert_close(&logits, row, tolerance);
         let product = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f64>();
-        let cosine = product(&logits, row)
-            / (product(&logits, &logits) * product(row, row)).sqrt();
+        let cosine = product(&logits, row) / (product(&logits, &logits) * product(row, row)).sqrt();
         assert!(cosine > 0.9999, "{}: {cosine}", photos[position]);
     }
 }

@@ -150,7 +150,9 @@ pub(crate) fn until(what: &str, mut is_so: impl FnMut() -> bool) {
     }
 }
 
-/// A command that runs while the test looks at its log; ended with the test at the latest.
+/// A command that runs while the test looks at its log; ended with the test at the latest. It cannot
+/// run far ahead of what the test has read: the pipe fills up and it waits. So a test that acts on the
+/// fifth of many lines acts in time, however busy the machine is.
 pub(crate) struct Running {
     child: Child,
     lines: mpsc::Receiver<String>,
@@ -159,10 +161,9 @@ pub(crate) struct Running {
 
 impl Running {
     pub(crate) fn start(command: &mut Command) -> Running {
-        let mut child =
-            command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
         let stderr = child.stderr.take().unwrap();
-        let (sender, lines) = mpsc::channel();
+        let (sender, lines) = mpsc::sync_channel(8);
         let log = Arc::new(Mutex::new(String::new()));
         let all = Arc::clone(&log);
         std::thread::spawn(move || {
@@ -210,10 +211,14 @@ impl Running {
     }
 
     pub(crate) fn wait(&mut self) -> ExitStatus {
-        until("the end of the process", || self.child.try_wait().unwrap().is_some());
-        // Whatever was left in the pipe.
-        while self.lines.recv_timeout(PATIENCE).is_ok() {}
-        self.child.wait().unwrap()
+        // The pipe ends with the process; nobody else holds its other end.
+        loop {
+            match self.lines.recv_timeout(PATIENCE) {
+                Ok(_) => {}
+                Err(mpsc::RecvTimeoutError::Disconnected) => break self.child.wait().unwrap(),
+                Err(mpsc::RecvTimeoutError::Timeout) => panic!("it does not end: {}", self.log()),
+            }
+        }
     }
 }
 

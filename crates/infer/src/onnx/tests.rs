@@ -40,7 +40,11 @@ fn features_of_every_export_are_found() {
         assert_eq!(Value::from(cut.tensor), expected["cut"], "{name}");
         assert_eq!(Value::from(cut.width), expected["width"], "{name}");
         if let Some(pooling) = cut.pooling {
-            assert_eq!(pooling == Pooling::Space, expected["shape"].as_array().unwrap().len() == 4, "{name}");
+            assert_eq!(
+                pooling == Pooling::Space,
+                expected["shape"].as_array().unwrap().len() == 4,
+                "{name}"
+            );
         }
         found += 1;
     }

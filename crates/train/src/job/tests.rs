@@ -1,5 +1,10 @@
 //! Whole jobs on a handful of drawn pictures: what comes out, what is counted, what is refused.
 
+use std::path::Path;
+
+use kennel_infer::photo::encode_jpeg;
+use kennel_infer::pipeline;
+
 use super::*;
 use crate::samples::{SampleOptions, draw, write_dataset};
 use kennel_infer::engine::EngineKind;
