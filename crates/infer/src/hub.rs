@@ -378,7 +378,12 @@ fn open_in(places: &Places, name: &str, options: &OpenOptions) -> Result<Backbon
                     verify(&bytes, entry, &shown)?;
                     Model::read(&path)?
                 }
-                None => Model::read(&path)?,
+                None => Model::read(&path).map_err(|e| match e {
+                    OnnxError::Malformed { reason } => {
+                        OnnxError::Malformed { reason: format!("`{shown}`: {reason}") }
+                    }
+                    other => other,
+                })?,
             };
             (entry, model, shown)
         }

@@ -10,7 +10,7 @@ use anyhow::Context as _;
 use kennel_base::{Hyperparameters, TrainOptions};
 use kennel_infer::hub;
 use kennel_infer::pipeline::PipelineOptions;
-use kennel_train::dataset::{Split, SplitOptions};
+use kennel_train::dataset::{Dataset, Split, SplitOptions};
 use kennel_train::job::{JobOptions, Photos};
 
 use crate::output;
@@ -97,15 +97,20 @@ fn train_below(root: &Path, pipeline: PipelineOptions) -> anyhow::Result<()> {
         // Managed spot training brings this folder back after an interruption.
         checkpoints: if checkpoints.is_dir() { checkpoints } else { fallback },
     };
-    let result = super::train::run_job(&options)?;
-    if let Some(wanted) = request.num_classes
-        && wanted != result.package.manifest.classes.len()
-    {
-        anyhow::bail!(
-            "num_classes is {wanted}, the channels hold {} classes\nhint: correct the hyperparameter or the data",
-            result.package.manifest.classes.len()
-        );
+    if let Some(wanted) = request.num_classes {
+        // Before an hour of training, not after it.
+        let found = match &options.photos {
+            Photos::Folder(folder) => Dataset::scan(folder, &options.split)?,
+            Photos::Splits(splits) => Dataset::from_splits(root, splits, &options.split)?,
+        };
+        if found.classes.len() != wanted {
+            return Err(output::usage(format!(
+                "num_classes is {wanted}, the channels hold {} classes\nhint: correct the hyperparameter or the data",
+                found.classes.len()
+            )));
+        }
     }
+    let result = super::train::run_job(&options)?;
     result.package.write_folder(&root.join("model"))?;
     let data = root.join("output/data");
     std::fs::create_dir_all(&data).with_context(|| format!("cannot make `{}`", data.display()))?;

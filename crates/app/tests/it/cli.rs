@@ -87,8 +87,8 @@ fn broken(root: &Path) {
         std::fs::create_dir_all(to.parent().unwrap()).unwrap();
         std::fs::copy(from, to).unwrap();
     };
-    for number in 0..5 {
-        put(&photos[number], &format!("train/001.Brown_hound/{number}.jpg"));
+    for (number, photo) in photos.iter().take(5).enumerate() {
+        put(photo, &format!("train/001.Brown_hound/{number}.jpg"));
     }
     put(&photos[5], "train/002.Grey_terrier/0.jpg");
     put(&photos[6], "train/002.Grey_terrier/1.jpg");
