@@ -432,3 +432,37 @@ fn features_of_full_exports_are_torchs() {
     }
     assert!(problems.is_empty(), "{}", problems.join("\n"));
 }
+
+#[test]
+fn a_class_token_is_the_first_of_the_tokens() {
+    // `[batch, 3, 4, 4]` averaged over its last side: three tokens of four values.
+    let mut mean = node("ReduceMean", &["input"], "tokens");
+    let ints = |name: &str, ints: Vec<i64>| proto::AttributeProto {
+        name: Some(name.into()),
+        r#type: Some(proto::attribute_proto::AttributeType::Ints as i32),
+        ints,
+        ..Default::default()
+    };
+    mean.attribute.push(ints("axes", vec![3]));
+    mean.attribute.push(proto::AttributeProto {
+        name: Some("keepdims".into()),
+        r#type: Some(proto::attribute_proto::AttributeType::Int as i32),
+        i: Some(0),
+        ..Default::default()
+    });
+    let model = model(
+        vec![mean],
+        Vec::new(),
+        value("input", &[None, Some(3), Some(4), Some(4)]),
+        value("tokens", &[None, Some(3), Some(4)]),
+    );
+    let mut cut = named_cut(&model, "tokens").unwrap();
+    (cut.pooling, cut.width) = (Some(Pooling::ClassToken), Some(4));
+    let small = cut_at(&model, &cut).unwrap();
+    let input: Vec<f32> = (0..2 * 3 * 16).map(|i| i as f32).collect();
+    for kind in engines() {
+        let output = session(&small, kind).run(&input, [2, 3, 4, 4]).unwrap();
+        assert_eq!(output.shape, [2, 4], "{kind}");
+        assert_eq!(output.values, [1.5, 5.5, 9.5, 13.5, 49.5, 53.5, 57.5, 61.5], "{kind}");
+    }
+}
