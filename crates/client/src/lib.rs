@@ -1,0 +1,1 @@
+//! A client of the AWS APIs that the command line needs, signed like any other.

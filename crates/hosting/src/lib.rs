@@ -1,0 +1,1 @@
+//! Child processes: training instances and model servers, placed, watched, restarted and stopped.

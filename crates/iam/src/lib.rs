@@ -1,0 +1,1 @@
+//! The policy language: parse and validate. Pure: no I/O, no clock.

@@ -1,0 +1,7 @@
+//! The platform: AWS's APIs on one port. One folder per service, the gateway in front of them.
+//!
+//! A request goes: gateway (parse, authenticate, resolve the operation, authorise) → codec → service
+//! (typed by the service's model, free of HTTP) → codec → access record.
+
+pub mod context;
+pub mod service;
