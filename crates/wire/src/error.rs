@@ -11,6 +11,16 @@ pub enum Fault {
     Receiver,
 }
 
+impl Fault {
+    /// The word for it in answers.
+    pub fn word(self) -> &'static str {
+        match self {
+            Fault::Sender => "Sender",
+            Fault::Receiver => "Receiver",
+        }
+    }
+}
+
 /// An error as AWS names it: code, HTTP status, message, and members of the modelled error shape.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 #[error("{code}: {message}")]
