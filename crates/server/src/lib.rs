@@ -4,4 +4,5 @@
 //! (typed by the service's model, free of HTTP) → codec → access record.
 
 pub mod context;
+pub mod logs;
 pub mod service;
