@@ -55,8 +55,14 @@ class Runner:
         tail = collections.deque()
         reader = threading.Thread(target=_pass_on, args=(child.stderr.fileno(), tail), daemon=True)
         reader.start()
-        code = child.wait()
-        self._child = None
+        try:
+            code = child.wait()
+        except BaseException:
+            # A signal handler of the caller's raised.
+            child.terminate()
+            raise
+        finally:
+            self._child = None
         reader.join(DRAIN_SECONDS)
         if code < 0:
             code = 128 - code

@@ -5,6 +5,7 @@ npy are refused (AWS's decoder loads them, which runs code of the caller's choos
 """
 
 import csv
+import functools
 import io
 import json
 
@@ -18,6 +19,7 @@ TEXT = (JSON, CSV)
 WRITABLE = (JSON, CSV, NPY)
 
 
+@functools.lru_cache(maxsize=None)
 def optional(name):
     """The module `name` where it is installed, else None."""
     try:

@@ -116,7 +116,7 @@ class Handlers:
         context = Context(self._model_dir, headers, headers.get("X-Amzn-RequestId") or "")
         try:
             return self._run(body, headers.get("Content-Type"), headers.get("Accept"), context)
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             trace = traceback.format_exc()
             sys.stderr.write(trace)
             sys.stderr.flush()

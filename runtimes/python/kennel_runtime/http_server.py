@@ -16,6 +16,7 @@ MAX_CONNECTIONS = 256
 IDLE_SECONDS = 120
 # Unread request bytes are thrown away for this long, so that the reply is not lost to a reset.
 LINGER_SECONDS = 2
+SETTLE_SECONDS = 0.1
 
 
 class Server(socketserver.TCPServer):
@@ -50,11 +51,11 @@ class Server(socketserver.TCPServer):
         self.server_close()
         end = time.monotonic() + seconds
         with self._idle:
-            while self._busy:
-                left = end - time.monotonic()
-                if left <= 0 or not self._idle.wait(left):
-                    return self._busy == 0
-        return True
+            while self._idle.wait_for(lambda: self._busy == 0, max(0, end - time.monotonic())):
+                # Bytes of one more request may be on their way through a connection that is open already.
+                if not self._idle.wait_for(lambda: self._busy > 0, SETTLE_SECONDS):
+                    return True
+        return False
 
     def process_request(self, request, client_address):
         if not self._connections.acquire(blocking=False):
@@ -80,6 +81,7 @@ class Server(socketserver.TCPServer):
     def begin(self):
         with self._idle:
             self._busy += 1
+            self._idle.notify_all()
 
     def end(self):
         with self._idle:
@@ -205,6 +207,8 @@ class _Connection(http.server.BaseHTTPRequestHandler):
             pass
 
     def _send(self, status, content_type, body, headers=None):
+        self._headers_buffer = []
+        self.request_version = "HTTP/1.1"
         self.send_response_only(status)
         self.send_header("Content-Type", _clean(content_type))
         self.send_header("Content-Length", str(len(body)))
@@ -228,9 +232,6 @@ class _Connection(http.server.BaseHTTPRequestHandler):
     def send_error(self, code, message=None, explain=None):
         """The base class's answer to what it cannot parse, in plain text."""
         self.close_connection = True
-        if not hasattr(self, "_headers_buffer"):
-            self._headers_buffer = []
-        self.request_version = "HTTP/1.1"
         self._refuse(int(code), message or "bad request")
 
     def log_message(self, format, *args):

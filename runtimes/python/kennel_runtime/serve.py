@@ -41,6 +41,8 @@ class _Stopped(BaseException):
 def main(argv=None):
     """Serves until SIGTERM and returns the exit code."""
     options = _options(argv)
+    # Output of the user's code goes to a log that somebody may be watching.
+    sys.stdout.reconfigure(line_buffering=True)
     stop = threading.Event()
     loading = [True]
 
@@ -54,7 +56,7 @@ def main(argv=None):
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, on_signal)
         try:
-            server = Server((options.host, options.port), workers=_workers(), queue=options.queue)
+            server = Server((options.host, options.port), workers=_workers(), queue=max(0, options.queue))
         except OSError as error:
             _say("cannot listen on %s:%d: %s" % (options.host, options.port, error))
             return 1
