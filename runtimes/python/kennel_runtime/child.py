@@ -2,10 +2,11 @@
 
 import collections
 import os
+import select
 import signal
 import subprocess
 import sys
-import threading
+import time
 
 from .errors import ChildError, ScriptModeError
 
@@ -14,6 +15,7 @@ TAIL_BYTES = 1 << 16
 MESSAGE_CHARS = 640
 # How long to wait for the end of stderr when a grandchild keeps it open.
 DRAIN_SECONDS = 5
+POLL_SECONDS = 0.2
 
 
 class Runner:
@@ -53,9 +55,8 @@ class Runner:
             # The signal came between fork and here.
             child.terminate()
         tail = collections.deque()
-        reader = threading.Thread(target=_pass_on, args=(child.stderr.fileno(), tail), daemon=True)
-        reader.start()
         try:
+            _pass_on(child, tail)
             code = child.wait()
         except BaseException:
             # A signal handler of the caller's raised.
@@ -63,7 +64,7 @@ class Runner:
             raise
         finally:
             self._child = None
-        reader.join(DRAIN_SECONDS)
+            child.stderr.close()
         if code < 0:
             code = 128 - code
         if code != 0:
@@ -71,14 +72,20 @@ class Runner:
             raise ChildError(kind, code, last_error(text), " ".join(command))
 
 
-def _pass_on(source, tail):
-    """Copies bytes to stderr as they come and keeps the last ones."""
+def _pass_on(child, tail):
+    """Copies the child's stderr to ours as it comes and keeps the end of it, until the child has closed it.
+
+    No thread: a signal that the kernel hands to another thread would not wake this one.
+    """
+    source = child.stderr.fileno()
     kept = 0
-    while True:
-        try:
-            data = os.read(source, 1 << 15)
-        except OSError:
-            return
+    end = None
+    while end is None or time.monotonic() < end:
+        if end is None and child.poll() is not None:
+            end = time.monotonic() + DRAIN_SECONDS
+        if not select.select([source], [], [], POLL_SECONDS)[0]:
+            continue
+        data = os.read(source, 1 << 15)
         if not data:
             return
         tail.append(data)

@@ -21,7 +21,6 @@ import shutil
 import signal
 import sys
 import tempfile
-import threading
 import traceback
 
 from . import archive, packages
@@ -43,11 +42,15 @@ def main(argv=None):
     options = _options(argv)
     # Output of the user's code goes to a log that somebody may be watching.
     sys.stdout.reconfigure(line_buffering=True)
-    stop = threading.Event()
+    # The C handler writes to the pipe in whichever thread the signal lands; a lock would not always wake up.
+    wake, wake_end = os.pipe()
+    os.set_blocking(wake_end, False)
+    signal.set_wakeup_fd(wake_end, warn_on_full_buffer=False)
+    stopping = []
     loading = [True]
 
-    def on_signal(_number, _frame):
-        stop.set()
+    def on_signal(number, _frame):
+        stopping.append(number)
         if loading[0]:
             raise _Stopped()
 
@@ -76,9 +79,9 @@ def main(argv=None):
         loading[0] = False
         _say("cannot load the model:\n%s" % traceback.format_exc())
         return _clean_up(scratch, 1)
-    if not stop.is_set():
-        server.ready(handlers.invoke)
-        stop.wait()
+    server.ready(handlers.invoke)
+    while not stopping:
+        os.read(wake, 1)
     if not server.stop(STOP_SECONDS):
         _say("stopped with requests unanswered after %d seconds" % STOP_SECONDS)
     return _clean_up(scratch, 0)

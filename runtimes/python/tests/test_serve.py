@@ -132,7 +132,7 @@ class Contract(unittest.TestCase):
             "def input_fn(body, content_type, context): return context.get_request_header(0, 'x-amzn-sagemaker-custom-attributes')\n"
             "def predict_fn(data, model, context): context.set_response_header(0, 'X-Ours', 'a\\r\\nb: c'); return data + model + seen\n"
             "def output_fn(prediction, accept, context): return prediction, 'text/plain'\n"))
-        status, body, reply = server.request("POST", "/invocations", b"", **{"X-Amzn-SageMaker-Custom-Attributes": "t=1 "})
+        status, body, reply = server.request("POST", "/invocations", b"", **{"X-Amzn-SageMaker-Custom-Attributes": "t=1"})
         self.assertEqual((status, body), (200, b"t=1pre/warm"))
         self.assertEqual(reply.headers["Content-Type"], "text/plain")
         self.assertEqual(reply.headers["X-Ours"], "a  b: c")
@@ -298,8 +298,9 @@ class Connections(unittest.TestCase):
         while time.monotonic() < end:
             try:
                 socket.create_connection(("127.0.0.1", server.port), timeout=1).close()
-            except OSError:
+            except ConnectionError:
                 break
+            time.sleep(0.01)
         else:
             self.fail("still accepting")
         self.assertIsNone(server.process.poll())
