@@ -222,13 +222,6 @@ impl ServiceModel {
         self.shapes.get(at)
     }
 
-    pub(crate) fn structure(&self, at: usize) -> Option<&Structure> {
-        match &self.shape(at)?.kind {
-            Kind::Structure(structure) => Some(structure),
-            _ => None,
-        }
-    }
-
     /// The names of a modelled error in JSON and in the query protocol, from either.
     pub(crate) fn error_names(&self, code: &str) -> Option<(&str, &str)> {
         let shape = self.shape(*self.errors.get(code)?)?;
@@ -244,3 +237,8 @@ pub(crate) fn clip(text: &str) -> String {
 
 #[cfg(test)]
 mod tests;
+
+#[cfg(test)]
+pub(crate) fn tests_parse(text: &str) -> ServiceModel {
+    parse::parse(text).unwrap()
+}

@@ -12,7 +12,7 @@ use crate::xml;
 pub fn json_error(error: &ServiceError, request_id: &str) -> Encoded {
     let mut body = json!({ "Message": error.message });
     if let Value::Object(map) = &mut body {
-        map.extend(error.members.clone());
+        map.extend((*error.members).clone());
     }
     Encoded {
         status: error.status,
