@@ -79,3 +79,33 @@ fn without_a_signature_it_is_s3_unless_a_form_says_otherwise() {
     assert_eq!(route("POST", "/bucket", &form), "s3");
     assert_eq!(route("GET", "/?Action=ListUsers", &[]), "query sts");
 }
+
+#[test]
+fn errors_come_in_the_routes_protocol() {
+    let given = ServiceError::new("MissingAuthenticationTokenException", 403, "no token");
+    let body = |headers: &[(&str, &str)]| {
+        let mut request = Request::builder().method("POST").uri("/endpoints/a/invocations");
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let route = resolve(&request.body(()).unwrap().into_parts().0);
+        let out = route.error(&given, "/p", "id-1");
+        assert_eq!(out.status, 403);
+        format!(
+            "{:?} {} {:?} {}",
+            route.signing_name(),
+            out.content_type,
+            out.headers,
+            String::from_utf8(out.body).unwrap()
+        )
+    };
+    let all = [
+        body(&[("x-amz-target", "GraniteServiceVersion20100801.ListMetrics")]),
+        body(&[("x-amz-target", "Other.List")]),
+        body(&[("authorization", &signed("sts"))]),
+        body(&[("authorization", &signed("sagemaker"))]),
+        body(&[("authorization", &signed("ec2"))]),
+        body(&[]),
+    ];
+    insta::assert_snapshot!(all.join("\n"));
+}

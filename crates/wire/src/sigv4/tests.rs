@@ -1,5 +1,6 @@
 use bytes::Bytes;
 use http::Request;
+use proptest::prelude::*;
 use serde_json::Value;
 
 use super::*;
@@ -191,4 +192,40 @@ async fn half_signatures_are_incomplete() {
 fn secrets_are_not_printed() {
     let secret = Secret { key: SECRET.to_owned(), session_token: Some("token".to_owned()) };
     assert_eq!(format!("{secret:?}"), "Secret(redacted)");
+}
+
+proptest! {
+    #[test]
+    fn no_head_panics(
+        path in "/([a-z/.%+]|%[0-9a-f]{2}|é){0,12}",
+        query in "(X-Amz-[A-Z][a-z]{3,10}(=[^ ]{0,8})?&?|[a-z%+=&]{0,6}){0,4}",
+        header in "(AWS4-HMAC-SHA256 )?((Credential|SignedHeaders|Signature)=[a-zA-Z0-9/;]{0,30},? ?){0,4}",
+        date in "[0-9]{8}T[0-9]{6}Z|.{0,20}",
+    ) {
+        let mut request = Request::builder().uri(format!("{path}?{query}"));
+        for (name, value) in [("authorization", header.as_bytes()), ("x-amz-date", date.as_bytes())] {
+            if let Ok(value) = http::HeaderValue::from_bytes(value) {
+                request = request.header(name, value);
+            }
+        }
+        if let Ok(request) = request.body(()) {
+            let (parts, ()) = request.into_parts();
+            let signed = Signed { parts: &parts, body: &Bytes::new(), service: "sts", now_ms: NOW_MS };
+            let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+            prop_assert!(runtime.block_on(verify(signed, keys)).is_err());
+            let _ = crate::resolve(&parts);
+        }
+    }
+
+    /// A good signature's parameters on any path and query: refused, without a panic.
+    #[test]
+    fn no_target_panics(path in "/[!-~]{0,20}", query in "[!-~]{0,20}", body in ".{0,20}") {
+        let mut given = fixture("sagemaker json");
+        let target = format!("{}?{}", path.replace(['?', '#'], ""), query.replace('#', ""));
+        prop_assume!(target.parse::<http::Uri>().is_ok());
+        given["target"] = target.into();
+        given["body"] = body.into();
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        prop_assert!(runtime.block_on(check(&given)).is_err());
+    }
 }
