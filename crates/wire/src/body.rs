@@ -15,7 +15,7 @@ use crate::error::ServiceError;
 /// `SerializationException` (400) for what is no gzip, `RequestEntityTooLargeException` (413) for
 /// too much.
 pub fn inflate(headers: &HeaderMap, body: Bytes, limit: usize) -> Result<Bytes, ServiceError> {
-    if !headers.get("content-encoding").is_some_and(|given| given.as_bytes() == b"gzip") {
+    if headers.get("content-encoding").is_none_or(|given| given.as_bytes() != b"gzip") {
         return Ok(body);
     }
     let mut out = Vec::new();
