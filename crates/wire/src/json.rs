@@ -274,7 +274,7 @@ pub fn error(model: Option<&ServiceModel>, error: &ServiceError, request_id: &st
     }
     let mut body = json!({ "__type": code, "message": error.message });
     if let Value::Object(map) = &mut body {
-        map.extend(error.members.clone());
+        map.extend((*error.members).clone());
     }
     Encoded {
         status: error.status,

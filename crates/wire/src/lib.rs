@@ -1,6 +1,7 @@
 //! AWS's wire: which service and operation a request means, signatures, the JSON, query and REST
 //! codecs driven by the service models, and the error shapes of each protocol. No service logic.
 
+pub mod body;
 mod codes;
 mod constraints;
 mod encoded;

@@ -85,6 +85,8 @@ pub(crate) enum Kind {
 pub(crate) struct Structure {
     pub(crate) members: Vec<Member>,
     index: HashMap<String, usize>,
+    /// The member that is the whole body in REST protocols.
+    pub(crate) payload: Option<String>,
     /// The query protocol's code, where it is not the shape's name.
     pub(crate) error_code: Option<String>,
 }
@@ -103,6 +105,8 @@ pub(crate) struct Member {
 pub(crate) struct Reference {
     pub(crate) shape: usize,
     pub(crate) wire_name: Option<String>,
+    /// In REST protocols `header`, `uri` or `statusCode`; else in the body.
+    pub(crate) location: Option<String>,
     pub(crate) timestamp_format: Option<String>,
 }
 
@@ -202,6 +206,13 @@ impl ServiceModel {
         self.names.contains(name)
     }
 
+    /// The names of the operations that Kennel has a model of, sorted.
+    pub fn operation_names(&self) -> Vec<&str> {
+        let mut names: Vec<&str> = self.operations.keys().map(String::as_str).collect();
+        names.sort_unstable();
+        names
+    }
+
     /// The operation, or the error that says whether AWS has it and Kennel has not, or neither.
     ///
     /// # Errors
@@ -244,3 +255,8 @@ pub(crate) fn clip(text: &str) -> String {
 
 #[cfg(test)]
 mod tests;
+
+#[cfg(test)]
+pub(crate) fn tests_parse(text: &str) -> ServiceModel {
+    parse::parse(text).unwrap()
+}

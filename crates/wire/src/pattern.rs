@@ -46,6 +46,21 @@ impl Pattern {
     }
 }
 
+/// What follows `\u`: four digits, or the two halves of a surrogate pair, which Java writes for a
+/// character above U+FFFF. Gives the escape and what is left.
+fn unicode(rest: &str) -> (String, &str) {
+    let half = |text: &str| text.get(..4).and_then(|four| u32::from_str_radix(four, 16).ok());
+    let high = half(rest).filter(|high| (0xd800..0xdc00).contains(high));
+    let low = rest.get(4..6).filter(|between| *between == "\\u").and(rest.get(6..)).and_then(half);
+    match (high, low, rest.get(10..)) {
+        (Some(high), Some(low), Some(left)) if (0xdc00..0xe000).contains(&low) => {
+            let scalar = 0x10000 + ((high - 0xd800) << 10) + (low - 0xdc00);
+            (format!("\\u{{{scalar:x}}}"), left)
+        }
+        _ => ("\\u".to_owned(), rest),
+    }
+}
+
 /// Java's `\w`, `\d` and `\s` are ASCII, those of the `regex` crate are not.
 fn from_java(source: &str) -> String {
     let mut out = String::with_capacity(source.len() + 16);
@@ -62,6 +77,11 @@ fn from_java(source: &str) -> String {
             Some('D') => out.push_str("[^0-9]"),
             Some('s') => out.push_str(r"[ \t\n\x0B\f\r]"),
             Some('S') => out.push_str(r"[^ \t\n\x0B\f\r]"),
+            Some('u') => {
+                let (scalar, rest) = unicode(chars.as_str());
+                out.push_str(&scalar);
+                chars = rest.chars();
+            }
             Some(other) => out.extend(['\\', other]),
             None => out.push('\\'),
         }

@@ -24,6 +24,13 @@ pub fn fields(form: &[u8]) -> Vec<(String, String)> {
     form_urlencoded::parse(form).into_owned().collect()
 }
 
+/// The fields of a request: those of the query string, then those of a form body.
+pub fn request_fields(query: Option<&str>, body: &[u8]) -> Vec<(String, String)> {
+    let mut out = query.map(|query| fields(query.as_bytes())).unwrap_or_default();
+    out.extend(fields(body));
+    out
+}
+
 /// The operation that the fields name.
 ///
 /// # Errors
@@ -52,7 +59,7 @@ pub fn operation<'m>(
     model.lookup(action).map_err(with_query_code)
 }
 
-fn with_query_code(mut error: ServiceError) -> ServiceError {
+pub(crate) fn with_query_code(mut error: ServiceError) -> ServiceError {
     error.code = codes::query_name(&error.code).to_owned();
     error
 }
@@ -199,7 +206,8 @@ fn read(
     }
 }
 
-fn scalar(kind: &Kind, text: &str) -> Option<Value> {
+/// A scalar from its text, in forms and headers.
+pub(crate) fn scalar(kind: &Kind, text: &str) -> Option<Value> {
     match kind {
         Kind::String => Some(Value::from(text)),
         Kind::Integer | Kind::Long => integer(kind, text.parse().ok()),

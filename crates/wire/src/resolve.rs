@@ -5,9 +5,11 @@
 use http::HeaderMap;
 use http::request::Parts;
 
+use crate::encoded::Encoded;
 use crate::error::ServiceError;
 use crate::model::{ServiceModel, clip};
 use crate::sigv4::Scope;
+use crate::{json, query, rest};
 
 /// What a request means.
 #[derive(Debug)]
@@ -39,6 +41,32 @@ pub enum Route {
     S3,
     /// A service or target that Kennel does not have.
     Unknown(Unknown),
+}
+
+impl Route {
+    /// The service that a signature's scope must name, where one is known.
+    pub fn signing_name(&self) -> Option<&str> {
+        match self {
+            Route::Json { service, .. }
+            | Route::Query { service }
+            | Route::Rest { service, .. } => Some(&service.signing_name),
+            Route::Lambda => Some("lambda"),
+            Route::S3 => Some("s3"),
+            Route::Unknown(_) => None,
+        }
+    }
+
+    /// An error in the route's protocol. `resource` is the request's path.
+    pub fn error(&self, error: &ServiceError, resource: &str, request_id: &str) -> Encoded {
+        match self {
+            Route::Json { service, .. } => json::error(Some(service), error, request_id),
+            Route::Query { service } => query::error(Some(service), error, request_id),
+            Route::Rest { .. } | Route::Lambda => rest::json_error(error, request_id),
+            Route::S3 => rest::xml_error(error, resource, request_id),
+            Route::Unknown(unknown) if unknown.json => json::error(None, error, request_id),
+            Route::Unknown(_) => query::error(None, error, request_id),
+        }
+    }
 }
 
 /// A request that belongs to no service here.

@@ -64,6 +64,7 @@ struct RawShape {
     #[serde(default)]
     required: Vec<String>,
     error: Option<RawError>,
+    payload: Option<String>,
     member: Option<RawReference>,
     key: Option<RawReference>,
     value: Option<RawReference>,
@@ -82,6 +83,7 @@ enum RawReference {
     More {
         shape: String,
         location_name: Option<String>,
+        location: Option<String>,
         timestamp_format: Option<String>,
     },
 }
@@ -138,13 +140,20 @@ fn find(names: &Names, name: &str) -> Result<usize, ParseError> {
 }
 
 fn reference(given: RawReference, names: &Names) -> Result<Reference, ParseError> {
-    let (shape, wire_name, timestamp_format) = match given {
-        RawReference::Name(shape) => (shape, None, None),
-        RawReference::More { shape, location_name, timestamp_format } => {
-            (shape, location_name, timestamp_format)
-        }
-    };
-    Ok(Reference { shape: find(names, &shape)?, wire_name, timestamp_format })
+    match given {
+        RawReference::Name(shape) => Ok(Reference {
+            shape: find(names, &shape)?,
+            wire_name: None,
+            location: None,
+            timestamp_format: None,
+        }),
+        RawReference::More { shape, location_name, location, timestamp_format } => Ok(Reference {
+            shape: find(names, &shape)?,
+            wire_name: location_name,
+            location,
+            timestamp_format,
+        }),
+    }
 }
 
 fn shape(name: String, given: RawShape, names: &Names) -> Result<Shape, ParseError> {
@@ -165,7 +174,8 @@ fn shape(name: String, given: RawShape, names: &Names) -> Result<Shape, ParseErr
             }
             let index = members.iter().map(|member| member.name.clone()).zip(0..).collect();
             let error_code = given.error.and_then(|error| error.code);
-            Kind::Structure(Structure { members, index, error_code })
+            let payload = given.payload;
+            Kind::Structure(Structure { members, index, payload, error_code })
         }
         "list" => Kind::List(part(given.member)?),
         "map" => Kind::Map { key: part(given.key)?, value: part(given.value)? },
