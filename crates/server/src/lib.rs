@@ -3,6 +3,7 @@
 //! A request goes: gateway (parse, authenticate, resolve the operation, authorise) → codec → service
 //! (typed by the service's model, free of HTTP) → codec → access record.
 
+pub mod cloudwatch;
 pub mod context;
 pub mod logs;
 pub mod service;

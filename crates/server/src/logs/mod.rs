@@ -6,6 +6,11 @@
 //! stream), those of a group by (time, stream, number): both never change, so clients may page, skip by
 //! (time, count) and recognise events by id.
 
+#![allow(
+    clippy::result_large_err,
+    reason = "`ServiceError` is made once per failed call; boxing it would only cost words"
+)]
+
 mod batch;
 mod error;
 mod events;
@@ -54,15 +59,15 @@ impl std::fmt::Debug for Logs {
 /// What [`Background`] is run with.
 #[derive(Debug, Clone, Copy)]
 pub struct Options {
-    /// The clock that decides which events are past their group's retention.
-    pub clock: Clock,
+    /// The time that decides which events are past their group's retention.
+    pub now: fn() -> Timestamp,
     /// How often retention is applied and deleted streams are cleared away.
     pub sweep_every: Duration,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Options { clock: Clock, sweep_every: SWEEP_EVERY }
+        Options { now: || Clock.now(), sweep_every: SWEEP_EVERY }
     }
 }
 
@@ -133,7 +138,7 @@ impl Logs {
             }
             // Dropping a sweep between two transactions loses nothing.
             tokio::select! {
-                swept = self.sweep(options.clock.now()) => {
+                swept = self.sweep((options.now)()) => {
                     if let Err(error) = swept {
                         tracing::error!("expired log events stay for now: {error}");
                     }

@@ -31,6 +31,14 @@ impl Position {
         Position { time, sequence: 0 }
     }
 
+    /// After every event of this time.
+    pub(super) fn after_time(self) -> Self {
+        match self.time.checked_add(1) {
+            Some(time) => Position { time, sequence: 0 },
+            None => Position { sequence: i64::MAX, ..self },
+        }
+    }
+
     /// Directly after the event here.
     pub(super) fn next(self) -> Self {
         Position { sequence: self.sequence.saturating_add(1), ..self }

@@ -197,12 +197,15 @@ pub(super) fn ensure_stream(
     name: &str,
     now: i64,
 ) -> Outcome<Stream> {
+    if let Some(group) = group(c, group_name)?
+        && let Some(stream) = stream(c, group.id, name)?
+    {
+        return Ok(stream);
+    }
     create_group(c, group_name, now, "{}")?;
-    let id = c
-        .prepare_cached("SELECT id FROM log_groups WHERE name = ?1")?
-        .query_row([group_name], |row| row.get(0))?;
-    create_stream(c, id, name, now)?;
-    stream(c, id, name)?.ok_or(rusqlite::Error::QueryReturnedNoRows)
+    let group = group(c, group_name)?.ok_or(rusqlite::Error::QueryReturnedNoRows)?;
+    create_stream(c, group.id, name, now)?;
+    stream(c, group.id, name)?.ok_or(rusqlite::Error::QueryReturnedNoRows)
 }
 
 pub(super) fn delete_stream(c: &Connection, id: i64) -> Outcome<()> {
@@ -321,21 +324,24 @@ pub(super) struct Range {
 
 /// Events in the order of the direction.
 pub(super) fn events(c: &Connection, stream: i64, range: Range) -> Outcome<Vec<Event>> {
-    let (compare, way) = match range.direction {
-        Direction::Forward => (">=", "ASC"),
-        Direction::Backward => ("<", "DESC"),
+    // One bound on either side, so that SQLite reads exactly the range.
+    let first = Position::from_time(range.from);
+    let end = Position::from_time(range.to).after_time();
+    let (low, high, way) = match range.direction {
+        Direction::Forward => (range.position.max(first), end, "ASC"),
+        Direction::Backward => (first, range.position.min(end), "DESC"),
     };
     let mut statement = c.prepare_cached(&format!(
         "SELECT time, sequence, ingested, message FROM log_events
-         WHERE stream = ?1 AND (time, sequence) {compare} (?2, ?3) AND time >= ?4 AND time <= ?5
+         WHERE stream = ?1 AND (time, sequence) >= (?2, ?3) AND (time, sequence) < (?4, ?5)
          ORDER BY time {way}, sequence {way} LIMIT ?6"
     ))?;
     let mut rows = statement.query(params![
         stream,
-        range.position.time,
-        range.position.sequence,
-        range.from,
-        range.to,
+        low.time,
+        low.sequence,
+        high.time,
+        high.sequence,
         i64::try_from(range.limit).unwrap_or(i64::MAX)
     ])?;
     let mut found = Vec::new();

@@ -18,7 +18,8 @@ struct Server {
 fn server() -> Server {
     let folder = tempfile::tempdir().unwrap();
     let database = Database::open(&folder.path().join("state.db"), &[MIGRATIONS]).unwrap();
-    let (logs, background) = Logs::new(database, Options::default());
+    let (logs, background) =
+        Logs::new(database, Options { now: || Timestamp(NOW), ..Options::default() });
     Server { _folder: folder, logs, background: Some(background) }
 }
 
@@ -409,6 +410,45 @@ async fn a_full_queue_holds_its_producer_until_a_commit() {
         .map(|e| e["message"].as_str().unwrap().len())
         .sum();
     assert_eq!(stored, 6 << 20);
+}
+
+#[tokio::test]
+async fn lines_outlast_a_database_that_refuses_them() {
+    let mut server = server();
+    let (_stop, stopped) = watch::channel(false);
+    let writer = server.logs.writer("g", "s", Timestamp(NOW)).await.unwrap();
+    let batch = |sql: &'static str| server.logs.write(move |c| Ok(c.execute_batch(sql)?));
+    batch("ALTER TABLE log_events RENAME TO elsewhere").await.unwrap();
+    let task = tokio::spawn(server.background.take().unwrap().run(stopped));
+    for line in 0..100 {
+        writer.write(Timestamp(NOW), &line.to_string()).await.unwrap();
+    }
+    assert!(matches!(writer.flush().await, Err(LogsError::NotCommitted(_))));
+    writer.write(Timestamp(NOW), "100").await.unwrap();
+    batch("ALTER TABLE elsewhere RENAME TO log_events").await.unwrap();
+    writer.flush().await.unwrap();
+    task.abort();
+    let expected: Vec<String> = (0..=100).map(|line| line.to_string()).collect();
+    assert_eq!(messages(&server.get(json!({})).await["events"]), expected);
+}
+
+#[tokio::test]
+async fn pages_read_only_their_range() {
+    let server = server();
+    let plan = server.logs.read(|c| {
+        let sql = "EXPLAIN QUERY PLAN SELECT message FROM log_events
+             WHERE stream = 1 AND (time, sequence) >= (2, 3) AND (time, sequence) < (4, 5)
+             ORDER BY time DESC, sequence DESC LIMIT 6";
+        let mut statement = c.prepare(sql)?;
+        let rows = statement.query_map([], |row| row.get::<_, String>(3))?;
+        Ok(rows.collect::<Result<Vec<String>, _>>()?)
+    });
+    assert_eq!(
+        plan.await.unwrap(),
+        [
+            "SEARCH log_events USING PRIMARY KEY (stream=? AND (time,sequence)>(?,?) AND (time,sequence)<(?,?))"
+        ]
+    );
 }
 
 proptest! {
