@@ -4,4 +4,7 @@
 //! (typed by the service's model, free of HTTP) → codec → access record.
 
 pub mod context;
+pub mod iam;
+pub mod identity;
 pub mod service;
+pub mod sts;
