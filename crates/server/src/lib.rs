@@ -6,4 +6,7 @@
 pub mod cloudwatch;
 pub mod context;
 pub mod logs;
+pub mod iam;
+pub mod identity;
 pub mod service;
+pub mod sts;
