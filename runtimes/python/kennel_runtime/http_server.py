@@ -7,7 +7,6 @@ places run the user's code at a time; without a place the answer is 429 at once.
 import http.server
 import socket
 import socketserver
-import sys
 import threading
 import time
 
@@ -94,9 +93,15 @@ class Server(socketserver.TCPServer):
     def leave(self):
         self._places.release()
 
-    def call(self, body, headers):
-        with self._workers:
-            return self.invoke(body, headers)
+    def call(self, body, headers, gone):
+        """Runs the user's code when it is this request's turn; None when the caller has hung up by then."""
+        waited = not self._workers.acquire(blocking=False)
+        if waited:
+            self._workers.acquire()
+        try:
+            return None if waited and gone() else self.invoke(body, headers)
+        finally:
+            self._workers.release()
 
 
 class _Connection(http.server.BaseHTTPRequestHandler):
@@ -176,8 +181,23 @@ class _Connection(http.server.BaseHTTPRequestHandler):
         if len(body) < length:
             self.close_connection = True
             return
-        reply = self.server.call(body, self.headers)
+        reply = self.server.call(body, self.headers, self._gone)
+        if reply is None:
+            self.close_connection = True
+            return
         self._send(reply.status, reply.content_type, reply.body, reply.headers)
+
+    def _gone(self):
+        """Whether the client has closed its end."""
+        try:
+            self.connection.settimeout(0)
+            return self.connection.recv(1, socket.MSG_PEEK) == b""
+        except BlockingIOError:
+            return False
+        except OSError:
+            return True
+        finally:
+            self.connection.settimeout(IDLE_SECONDS)
 
     def _length(self):
         """The length of the body, 0 without one, None when it cannot be told."""
