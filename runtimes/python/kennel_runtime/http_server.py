@@ -170,22 +170,23 @@ class _Connection(http.server.BaseHTTPRequestHandler):
             self._refuse(429, "too many requests are waiting for this model")
         else:
             try:
-                self._admitted(length)
+                reply = self._answer(length)
             finally:
+                # Before the reply goes out: who has it may ask again at once and must find the place free.
                 self.server.leave()
+            if reply is None:
+                self.close_connection = True
+            else:
+                self._send(reply.status, reply.content_type, reply.body, reply.headers)
 
-    def _admitted(self, length):
+    def _answer(self, length):
+        """The reply to a request that has a place, None when the client has gone."""
         if self.headers.get("Expect", "").lower() == "100-continue":
             self.wfile.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         body = self.rfile.read(length)
         if len(body) < length:
-            self.close_connection = True
-            return
-        reply = self.server.call(body, self.headers, self._gone)
-        if reply is None:
-            self.close_connection = True
-            return
-        self._send(reply.status, reply.content_type, reply.body, reply.headers)
+            return None
+        return self.server.call(body, self.headers, self._gone)
 
     def _gone(self):
         """Whether the client has closed its end."""

@@ -52,7 +52,9 @@ class Instance:
 
     def _end(self):
         self.process.kill()
-        self.process.communicate()
+        self.process.wait()
+        self.process.stdout.close()
+        self.process.stderr.close()
 
     def connect(self):
         return http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
@@ -79,7 +81,13 @@ class Instance:
 
     def stop(self):
         self.process.send_signal(signal.SIGTERM)
-        return self.process.communicate(timeout=35)
+        return self.rest()
+
+    def rest(self):
+        """What the server still prints to stderr until it ends; `communicate` would miss what readline has buffered."""
+        text = self.process.stderr.read()
+        self.process.wait(timeout=35)
+        return text
 
 
 def ask(connection, method, path, body=None, **headers):
@@ -100,7 +108,7 @@ class Contract(unittest.TestCase):
         self.assertEqual(server.invoke(b"a", "image/jpeg", "image/png")[0], 406)
         self.assertEqual(server.request("GET", "/nothing")[0], 404)
         self.assertEqual(server.request("GET", "/invocations")[0], 405)
-        out, err = server.stop()
+        err = server.stop()
         self.assertEqual(server.process.returncode, 0, err)
 
     def test_unsupported_input_of_the_default_handler(self):
@@ -124,7 +132,7 @@ class Contract(unittest.TestCase):
         self.assertEqual(server.invoke(b"[]", accept="a/exit")[0], 500)
         self.assertEqual(server.invoke(b"\xff")[0], 500)
         self.assertEqual(server.request("GET", "/ping")[0], 200)
-        self.assertIn("KeyError: 'breed'", server.stop()[1])
+        self.assertIn("KeyError: 'breed'", server.stop())
 
     def test_contexts(self):
         server = Instance(self, (
@@ -186,12 +194,12 @@ class Loading(unittest.TestCase):
 
     def test_sigterm_while_loading(self):
         server = Instance(self, self.GATE, wait=False)
-        _, err = server.stop()
+        err = server.stop()
         self.assertEqual((server.process.returncode, err), (0, ""))
 
     def fails(self, pattern, script, **more):
         server = Instance(self, script, wait=False, **more)
-        _, err = server.process.communicate(timeout=20)
+        err = server.rest()
         self.assertEqual(server.process.returncode, 1)
         self.assertRegex(err, pattern)
 
@@ -205,7 +213,7 @@ class Loading(unittest.TestCase):
 
     def test_requirements_that_fail_are_named(self):
         server = Instance(self, None, wait=False, model_files={"model.x": ""}, SAGEMAKER_SUBMIT_DIRECTORY=self.source(), PIP_NO_INDEX="1")
-        _, err = server.process.communicate(timeout=30)
+        err = server.rest()
         self.assertEqual(server.process.returncode, 1)
         self.assertIn("InstallRequirementsError:\nExitCode 1", err)
 
@@ -323,6 +331,6 @@ class Connections(unittest.TestCase):
             self.fail("still accepting")
         self.assertIsNone(server.process.poll())
         support.write(server.folder, "go", "")
-        server.process.communicate(timeout=20)
+        server.rest()
         threads[0].join(20)
         self.assertEqual((server.process.returncode, results), (0, [(200, b'"done"')]))
