@@ -16,6 +16,9 @@ from .errors import ScriptModeError, UnsupportedFormat
 from .paths import check_entry_point
 
 DEFAULT_PROGRAM = "inference.py"
+FUNCTIONS = (
+    "pre_model_fn", "model_fn", "model_warmup_fn", "transform_fn", "input_fn", "predict_fn", "output_fn",
+)
 
 
 class Context:
@@ -82,7 +85,7 @@ class Handlers:
             module = _import(code_dir, program or DEFAULT_PROGRAM)
         given = {
             name: getattr(module, name)
-            for name in ("pre_model_fn", "model_fn", "model_warmup_fn", "transform_fn", "input_fn", "predict_fn", "output_fn")
+            for name in FUNCTIONS
             if callable(getattr(module, name, None))
         }
         if "transform_fn" in given and {"input_fn", "predict_fn", "output_fn"} & set(given):

@@ -7,7 +7,6 @@ places run the user's code at a time; without a place the answer is 429 at once.
 import http.server
 import socket
 import socketserver
-import sys
 import threading
 import time
 
@@ -94,9 +93,15 @@ class Server(socketserver.TCPServer):
     def leave(self):
         self._places.release()
 
-    def call(self, body, headers):
-        with self._workers:
-            return self.invoke(body, headers)
+    def call(self, body, headers, gone):
+        """Runs the user's code when it is this request's turn; None when the caller has hung up by then."""
+        waited = not self._workers.acquire(blocking=False)
+        if waited:
+            self._workers.acquire()
+        try:
+            return None if waited and gone() else self.invoke(body, headers)
+        finally:
+            self._workers.release()
 
 
 class _Connection(http.server.BaseHTTPRequestHandler):
@@ -165,19 +170,35 @@ class _Connection(http.server.BaseHTTPRequestHandler):
             self._refuse(429, "too many requests are waiting for this model")
         else:
             try:
-                self._admitted(length)
+                reply = self._answer(length)
             finally:
+                # Before the reply goes out: who has it may ask again at once and must find the place free.
                 self.server.leave()
+            if reply is None:
+                self.close_connection = True
+            else:
+                self._send(reply.status, reply.content_type, reply.body, reply.headers)
 
-    def _admitted(self, length):
+    def _answer(self, length):
+        """The reply to a request that has a place, None when the client has gone."""
         if self.headers.get("Expect", "").lower() == "100-continue":
             self.wfile.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         body = self.rfile.read(length)
         if len(body) < length:
-            self.close_connection = True
-            return
-        reply = self.server.call(body, self.headers)
-        self._send(reply.status, reply.content_type, reply.body, reply.headers)
+            return None
+        return self.server.call(body, self.headers, self._gone)
+
+    def _gone(self):
+        """Whether the client has closed its end."""
+        try:
+            self.connection.settimeout(0)
+            return self.connection.recv(1, socket.MSG_PEEK) == b""
+        except BlockingIOError:
+            return False
+        except OSError:
+            return True
+        finally:
+            self.connection.settimeout(IDLE_SECONDS)
 
     def _length(self):
         """The length of the body, 0 without one, None when it cannot be told."""

@@ -44,7 +44,8 @@ def check_entry_point(name, code_dir):
     if not os.path.isfile(path):
         there = sorted(os.listdir(code_dir))[:20] if os.path.isdir(code_dir) else []
         raise ScriptModeError(
-            "the entry point `%s` is not in the source folder\nhint: it holds %s" % (name, ", ".join(there) or "nothing")
+            "the entry point `%s` is not in the source folder\nhint: it holds %s"
+            % (name, ", ".join(there) or "nothing")
         )
     return path
 

@@ -117,9 +117,13 @@ def _place_source(layout, submit_directory):
     if not given:
         if os.path.isdir(layout.code) and os.listdir(layout.code):
             return
-        raise ScriptModeError("no source is given\nhint: set source_dir, or KENNEL_SUBMIT_ARCHIVE to a tar.gz or folder")
+        raise ScriptModeError(
+            "no source is given\nhint: set source_dir, or KENNEL_SUBMIT_ARCHIVE to a tar.gz or a folder"
+        )
     if given.startswith("s3://"):
-        raise ScriptModeError("the source `%s` is not on this machine; KENNEL_SUBMIT_ARCHIVE has to name a copy" % given)
+        raise ScriptModeError(
+            "the source `%s` is not on this machine\nhint: KENNEL_SUBMIT_ARCHIVE names a local copy" % given
+        )
     if os.path.realpath(given) == os.path.realpath(layout.code):
         return
     if os.path.isdir(given):

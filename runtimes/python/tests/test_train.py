@@ -110,12 +110,13 @@ class Instance(unittest.TestCase):
         job = subprocess.Popen(
             [sys.executable, "-m", "kennel_runtime.train"], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
             env=support.environment(KENNEL_ML_ROOT=self.root, KENNEL_SUBMIT_ARCHIVE=self.source), universal_newlines=True)
-        self.addCleanup(job.kill)
+        self.addCleanup(lambda: (job.kill(), job.wait(), job.stdout.close(), job.stderr.close()))
         while job.stdout.readline().strip() != "up":
             pass
         job.send_signal(signal.SIGTERM)
-        out, err = job.communicate(timeout=30)
-        self.assertEqual((out.strip(), job.returncode), ("saving", 3), err)
+        # `communicate` would miss what readline has buffered.
+        out, err = job.stdout.read(), job.stderr.read()
+        self.assertEqual((out.strip(), job.wait(timeout=30)), ("saving", 3), err)
         self.assertFalse(os.path.exists(os.path.join(self.root, "output", "failure")))
 
     def test_requirements_go_to_the_jobs_own_folder(self):
