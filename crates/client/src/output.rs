@@ -38,9 +38,14 @@ pub(crate) fn table<const N: usize>(
     table.load_style(comfy_table::presets::NOTHING);
     table.set_header(header);
     for row in rows {
-        table.add_row(row);
+        table.add_row(row.map(|cell| plain(&cell)));
     }
     table.to_string().lines().map(str::trim_end).collect::<Vec<_>>().join("\n")
+}
+
+/// A text without what would steer a terminal; keys and names come from strangers.
+fn plain(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() && c != '\n' { '\u{fffd}' } else { c }).collect()
 }
 
 /// Names and values below each other; absent ones are left out.
@@ -48,7 +53,7 @@ pub(crate) fn fields(fields: &[(&str, Option<String>)]) -> String {
     let wide = fields.iter().map(|f| f.0.len()).max().unwrap_or(0);
     fields
         .iter()
-        .filter_map(|(name, value)| value.as_ref().map(|v| format!("{name:wide$}  {v}")))
+        .filter_map(|(name, value)| value.as_ref().map(|v| format!("{name:wide$}  {}", plain(v))))
         .collect::<Vec<_>>()
         .join("\n")
 }
@@ -175,6 +180,7 @@ mod tests {
         assert_eq!(time(&value["a"]), "2026-11-21 11:45:21");
         assert_eq!(time(&json!("2026-11-21T11:45:21.000Z")), "2026-11-21 11:45:21");
         assert_eq!((text(&value, "b"), text(&value, "c")), ("x".into(), "3".into()));
+        assert!(table(["h"], [["x\x1b[2Jy".to_owned()]]).contains("x\u{fffd}[2Jy"));
         assert_eq!(fields(&[("a", Some("1".into())), ("long", None)]), "a     1");
     }
 

@@ -210,6 +210,13 @@ impl TargetArguments {
     ) -> Result<Target, ClientError> {
         let name = self.profile.clone().or_else(|| env("AWS_PROFILE"));
         let profile = Profile::read(name.as_deref().unwrap_or("default"))?;
+        // The exports of `kennel env` are keys of the platform, which AWS does not know.
+        if self.profile.is_none() && keys().is_some() && env("AWS_ENDPOINT_URL").is_some() {
+            return Err(ClientError::Credentials(
+                "the keys in the environment belong to the endpoint in AWS_ENDPOINT_URL, not to AWS\nhint: name a profile, as in --profile default, or unset AWS_ENDPOINT_URL and the keys"
+                    .to_owned(),
+            ));
+        }
         // A profile that was asked for by a flag beats keys that happen to be in the environment.
         let credentials = match keys().filter(|_| self.profile.is_none()) {
             Some(keys) => keys,

@@ -107,6 +107,7 @@ pub(super) fn run(arguments: Arguments) -> Result<(), ClientError> {
             describe(&client, &name)?;
             let follow = tail.follow();
             let mut events = Tail::new(format!("/aws/sagemaker/Endpoints/{name}"), None, &tail);
+            events.may_be_absent = true;
             events.run(&client, || Ok(!follow))
         }
         Verb::Rm { name, all } => remove(&client, &name, all),

@@ -143,6 +143,7 @@ pub(super) fn run(arguments: Arguments) -> Result<(), ClientError> {
             describe(&client, &name)?;
             let follow = tail.follow();
             let mut events = Tail::new(LOG_GROUP.to_owned(), Some(format!("{name}/")), &tail);
+            events.may_be_absent = true;
             events.run(&client, || Ok(!follow || is_final(&describe(&client, &name)?)))
         }
         Verb::Stop { name, wait } => {

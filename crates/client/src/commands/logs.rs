@@ -124,6 +124,8 @@ pub(super) struct Tail {
     stream: Option<String>,
     filter: Option<String>,
     json: bool,
+    /// Whether a group that is not there counts as an empty one: that of a job exists once it wrote.
+    pub(super) may_be_absent: bool,
     from: i64,
     /// Events of the overlap that were printed, with their time.
     printed: HashMap<String, i64>,
@@ -136,7 +138,7 @@ impl Tail {
             clock::epoch_millis().saturating_sub(back).max(0)
         });
         let (filter, json) = (arguments.filter.clone(), arguments.json);
-        Tail { group, stream, filter, json, from, printed: HashMap::new() }
+        Tail { group, stream, filter, json, may_be_absent: false, from, printed: HashMap::new() }
     }
 
     /// Prints until `ended` says so before a round; that round is the last.
@@ -150,7 +152,7 @@ impl Tail {
             let json = self.json;
             match self.round(client, &mut |event| print(event, json)) {
                 // A group that is not there yet may come.
-                Err(error) if error.is_not_found() && !last => {}
+                Err(error) if error.is_not_found() && (self.may_be_absent || !last) => {}
                 outcome => outcome?,
             }
             if last {

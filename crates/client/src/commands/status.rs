@@ -27,7 +27,11 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), ClientError> {
     if arguments.watch {
         return output::watch(Duration::from_secs(2), || Ok((shown(&state(arguments)?), false)));
     }
-    let state = state(arguments)?;
+    let state = state(arguments).inspect_err(|error| {
+        if let (true, ClientError::NotRunning { reason }) = (arguments.json, error) {
+            output::json(&json!({"running": false, "reason": reason}));
+        }
+    })?;
     if arguments.json {
         output::json(&state);
     } else {

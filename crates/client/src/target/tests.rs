@@ -61,7 +61,14 @@ fn a_folder_without_a_server_says_how_to_start_one() {
 #[test]
 fn real_aws_has_no_endpoint() {
     let arguments = TargetArguments { aws: true, ..TargetArguments::default() };
-    let target = arguments.resolve_with(&env_of(ENV)).unwrap();
+    let target = arguments.resolve_with(&env_of(&ENV[1..])).unwrap();
     assert_eq!(target.endpoint, None);
     assert_eq!(target.region, "us-west-1");
+}
+
+#[test]
+fn keys_of_the_platform_are_not_shown_to_aws() {
+    let arguments = TargetArguments { aws: true, ..TargetArguments::default() };
+    let error = arguments.resolve_with(&env_of(ENV)).unwrap_err();
+    assert!(error.to_string().contains("AWS_ENDPOINT_URL"), "{error}");
 }

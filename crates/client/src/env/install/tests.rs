@@ -81,3 +81,51 @@ fn a_users_own_profile_is_not_touched() {
     assert!(error.to_string().contains("of your own"), "{error}");
     assert_eq!(snapshot(home.path()).len(), 1);
 }
+
+/// A stand-in for the SDK, as far as the hook sees it, and another `sitecustomize` behind ours.
+fn fake_sdk(folder: &Path) {
+    let package = folder.join("sagemaker");
+    std::fs::create_dir_all(&package).unwrap();
+    std::fs::write(package.join("__init__.py"), "").unwrap();
+    let utils = "def sts_regional_endpoint(region):\n    return 'original ' + region\n";
+    std::fs::write(package.join("utils.py"), utils).unwrap();
+    let session = "from sagemaker.utils import sts_regional_endpoint\n";
+    std::fs::write(package.join("session.py"), session).unwrap();
+    std::fs::write(folder.join("sitecustomize.py"), "MARK = 'ran'\n").unwrap();
+}
+
+#[test]
+fn the_hook_follows_the_endpoint_and_is_off_without_one() {
+    let home = tempfile::tempdir().unwrap();
+    let data = home.path().join("data");
+    std::fs::create_dir_all(&data).unwrap();
+    let server = server();
+    install(&options(&data, &server, &home.path().join("config"))).unwrap();
+    let sdk = home.path().join("sdk");
+    fake_sdk(&sdk);
+    let path = format!("{}:{}", data.join("python").display(), sdk.display());
+    let script = "import sys, sitecustomize; assert 'botocore' not in sys.modules\n\
+                  from sagemaker import session, utils\n\
+                  print(sitecustomize.MARK, session.sts_regional_endpoint('r'), \
+                  utils.sts_regional_endpoint('r'), session.__spec__.loader is session.__loader__)";
+    let run = |variables: &[(&str, &str)]| {
+        let output = Command::new("python3")
+            .args(["-B", "-c", script])
+            .env_clear()
+            .env("PATH", std::env::var_os("PATH").unwrap_or_default())
+            .env("HOME", home.path())
+            .env("PYTHONPATH", &path)
+            .envs(variables.iter().copied())
+            .output()
+            .expect("python3 is needed for this test");
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap().trim().to_owned()
+    };
+    assert_eq!(run(&[]), "ran original r original r True");
+    let endpoint = ("AWS_ENDPOINT_URL", "http://here");
+    assert_eq!(run(&[endpoint]), "ran http://here http://here True");
+    let own = ("AWS_ENDPOINT_URL_STS", "http://sts");
+    assert_eq!(run(&[endpoint, own]), "ran http://sts http://sts True");
+    let ignored = ("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS", "true");
+    assert_eq!(run(&[endpoint, ignored]), "ran original r original r True");
+}
