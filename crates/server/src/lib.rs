@@ -4,4 +4,6 @@
 //! (typed by the service's model, free of HTTP) → codec → access record.
 
 pub mod context;
+pub mod identity;
+pub mod s3;
 pub mod service;
