@@ -2,56 +2,50 @@
 
 use std::fmt;
 
-/// What a signature is verified against, and whom it proves.
+use crate::context::{Caller, Timestamp};
+
+/// What belongs to an access key.
+#[derive(Clone)]
 pub struct Secret {
     /// The secret access key.
     pub secret: String,
-    /// What `X-Amz-Security-Token` must say, when the key is temporary.
+    /// The session token that must come along, for temporary credentials.
     pub session_token: Option<String>,
-    /// Who signs with this key.
-    pub caller: crate::context::Caller,
+    /// Who signs with it.
+    pub caller: Caller,
 }
 
 impl fmt::Debug for Secret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Secret")
-            .field("secret", &"<redacted>")
-            .field("session_token", &self.session_token.as_ref().map(|_| "<redacted>"))
-            .field("caller", &self.caller)
-            .finish()
+        f.debug_struct("Secret").field("caller", &self.caller).finish_non_exhaustive()
     }
 }
 
-/// Why a key proves nobody.
+/// Why an access key cannot sign.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Unknown {
-    /// Never made, or deleted.
+    /// There is no such key.
     NoSuchKey,
-    /// Switched off by UpdateAccessKey.
+    /// The key was switched off.
     Inactive,
-    /// A session that is over.
+    /// The session is over.
     Expired,
 }
 
-/// Finds keys.
+/// Knows access keys.
 pub trait Credentials: Send + Sync + 'static {
-    /// The secret of an access key, if it may sign at `now`.
+    /// What belongs to an access key.
     ///
     /// # Errors
-    /// Why it may not.
-    fn lookup(&self, access_key: &str, now: crate::context::Timestamp) -> Result<Secret, Unknown>;
+    /// When the key cannot sign (any more).
+    fn lookup(&self, access_key: &str, now: Timestamp) -> Result<Secret, Unknown>;
 }
 
-/// Admission: is this caller allowed? Full policy enforcement comes later.
+/// Admission: is this caller allowed?
 pub trait Authorizer: Send + Sync + 'static {
-    /// Decides about an action (`sagemaker:InvokeEndpoint`) on a resource (an ARN or `*`).
+    /// Asks for one action (`s3:GetObject`) on one resource (an ARN, or `*`).
     ///
     /// # Errors
-    /// The reason of a denial.
-    fn authorize(
-        &self,
-        caller: &crate::context::Caller,
-        action: &str,
-        resource: &str,
-    ) -> Result<(), String>;
+    /// The reason to deny.
+    fn authorize(&self, caller: &Caller, action: &str, resource: &str) -> Result<(), String>;
 }
