@@ -1,5 +1,6 @@
 //! Users and their access keys.
 
+use kennel_iam::policy::PrincipalPattern;
 use kennel_store::state::rusqlite::{Connection, OptionalExtension as _, params};
 use serde_json::{Value, json};
 
@@ -65,6 +66,7 @@ pub(crate) fn list(call: &Call, c: &Connection) -> Outcome<Value> {
 
 pub(crate) fn update(call: &Call, c: &Connection) -> Outcome<Value> {
     let user = entities::named(call, c, Kind::User)?;
+    let old_arn = user.arn(&call.account);
     let path = match call.text("NewPath") {
         Some(_) => call.path("NewPath")?,
         None => user.path,
@@ -85,12 +87,16 @@ pub(crate) fn update(call: &Call, c: &Connection) -> Outcome<Value> {
     }
     c.prepare_cached("UPDATE iam_entities SET path = ?2, name = ?3, folded = ?4 WHERE id = ?1")?
         .execute(params![user.id, path, name, folded])?;
+    let new_arn = entities::arn(&call.account, Kind::User, &path, &name);
+    if let Ok(arn) = new_arn.parse() {
+        roles::rename_principal(c, &old_arn, &PrincipalPattern::Arn(arn))?;
+    }
     Ok(json!({}))
 }
 
 pub(crate) fn delete(call: &Call, c: &Connection) -> Outcome<Value> {
     let user = entities::named(call, c, Kind::User)?;
-    roles::delete_entity(c, &user)
+    roles::delete_entity(call, c, &user)
 }
 
 pub(crate) fn create_key(call: &Call, c: &Connection) -> Outcome<Value> {

@@ -105,6 +105,27 @@ async fn the_trust_policy_decides_and_tells_nothing_else() {
 }
 
 #[tokio::test]
+async fn trust_follows_a_user_and_not_a_name() {
+    let desk = desk().await;
+    let (ann, _) = desk.stand.user("ann").await;
+    let only_ann = trust(json!({"AWS": format!("arn:aws:iam::{ACCOUNT}:user/ann")}));
+    desk.stand.role("Dog", only_ann).await;
+    let rename = json!({"UserName": "ann", "NewUserName": "anna"});
+    desk.stand.run("UpdateUser", rename).await.unwrap();
+    desk.assume(desk.caller(&ann), "Dog", json!({})).await.unwrap();
+    let delete = json!({"UserName": "anna", "AccessKeyId": ann});
+    desk.stand.run("DeleteAccessKey", delete).await.unwrap();
+    desk.stand.run("DeleteUser", json!({"UserName": "anna"})).await.unwrap();
+    for name in ["ann", "anna"] {
+        let (other, _) = desk.stand.user(name).await;
+        let error = desk.assume(desk.caller(&other), "Dog", json!({})).await.unwrap_err();
+        assert_eq!(error.code, "AccessDenied", "{name}");
+    }
+    let role = desk.stand.run("GetRole", json!({"RoleName": "Dog"})).await.unwrap();
+    assert!(role["Role"]["AssumeRolePolicyDocument"].as_str().unwrap().contains("AIDA"));
+}
+
+#[tokio::test]
 async fn a_role_assumes_another_for_an_hour_at_most() {
     let desk = desk().await;
     desk.stand.role("First", trust(json!({"AWS": ACCOUNT}))).await;
