@@ -3,7 +3,9 @@
 //! A request goes: gateway (parse, authenticate, resolve the operation, authorise) → codec → service
 //! (typed by the service's model, free of HTTP) → codec → access record.
 
+pub mod cloudwatch;
 pub mod context;
+pub mod logs;
 pub mod iam;
 pub mod identity;
 pub mod service;

@@ -11,6 +11,16 @@ pub enum Fault {
     Receiver,
 }
 
+impl Fault {
+    /// The word for it in answers.
+    pub fn word(self) -> &'static str {
+        match self {
+            Fault::Sender => "Sender",
+            Fault::Receiver => "Receiver",
+        }
+    }
+}
+
 /// An error as AWS names it: code, HTTP status, message, and members of the modelled error shape.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 #[error("{code}: {message}")]
@@ -22,13 +32,14 @@ pub struct ServiceError {
     /// What the caller reads.
     pub message: String,
     /// Further members of the error's shape (`OriginalStatusCode` of a `ModelError`).
-    pub members: Map<String, Value>,
+    /// Boxed, so that a `Result` of it stays small.
+    pub members: Box<Map<String, Value>>,
 }
 
 impl ServiceError {
     /// An error with a code, a status and a message.
     pub fn new(code: impl Into<String>, status: u16, message: impl Into<String>) -> Self {
-        ServiceError { code: code.into(), status, message: message.into(), members: Map::new() }
+        ServiceError { code: code.into(), status, message: message.into(), members: Box::default() }
     }
 
     /// `ValidationException`, 400.
