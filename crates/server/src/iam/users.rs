@@ -177,19 +177,23 @@ pub(crate) fn update_key(call: &Call, c: &Connection) -> Outcome<Value> {
 
 pub(crate) fn key_last_used(call: &Call, c: &Connection) -> Outcome<Value> {
     let id = call.required("AccessKeyId")?;
-    let found: Option<(String, Option<i64>, Option<String>, Option<String>)> = c
+    let found: Option<(String, Value)> = c
         .prepare_cached(
             "SELECT e.name, k.used, k.used_service, k.used_region
              FROM iam_keys k JOIN iam_entities e ON e.id = k.owner WHERE k.id = ?1",
         )?
-        .query_row([id], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)))
+        .query_row([id], |row| {
+            let last = match row.get::<_, Option<i64>>(1)? {
+                Some(at) => json!({
+                    "LastUsedDate": seconds(at),
+                    "ServiceName": row.get::<_, Option<String>>(2)?,
+                    "Region": row.get::<_, Option<String>>(3)?,
+                }),
+                None => json!({"ServiceName": "N/A", "Region": "N/A"}),
+            };
+            Ok((row.get(0)?, last))
+        })
         .optional()?;
-    let Some((user, used, service, region)) = found else { return Err(no_key(id)) };
-    let last = match used {
-        Some(at) => {
-            json!({"LastUsedDate": seconds(at), "ServiceName": service, "Region": region})
-        }
-        None => json!({"ServiceName": "N/A", "Region": "N/A"}),
-    };
+    let Some((user, last)) = found else { return Err(no_key(id)) };
     Ok(json!({"UserName": user, "AccessKeyLastUsed": last}))
 }
