@@ -12,6 +12,55 @@ use super::*;
 pub(crate) const NOW: Timestamp = Timestamp(1_795_248_000_000);
 const ACCOUNT: &str = "123456789012";
 
+/// The service's model lets this input through as it stands, and the answer's members are all written.
+pub(crate) fn fits_the_model(service: &str, operation: &str, input: &Value, answer: &Value) {
+    let model = kennel_wire::ServiceModel::by_name(service).unwrap();
+    assert!(model.knows(operation), "{operation}");
+    // The models are pruned; some operations here are not among those that are left.
+    let Some(shape) = model.operation(operation) else { return };
+    let mut fields = Vec::new();
+    flatten(String::new(), input, &mut fields);
+    let read = kennel_wire::query::decode(model, shape, &fields).unwrap();
+    assert_eq!(&read, input, "{operation}");
+    let xml = kennel_wire::query::encode(model, shape, answer, "request");
+    let mut names = Vec::new();
+    members(answer, &mut names);
+    for name in names {
+        let there = xml.contains(&format!("<{name}>"));
+        assert!(there, "{operation}: `{name}` is not in {xml}");
+    }
+}
+
+/// As a query writes it: `Tags.member.1.Key`.
+fn flatten(at: String, value: &Value, fields: &mut Vec<(String, String)>) {
+    let under = |name: String| if at.is_empty() { name } else { format!("{at}.{name}") };
+    match value {
+        Value::Object(map) => {
+            map.iter().for_each(|(name, value)| flatten(under(name.clone()), value, fields));
+        }
+        Value::Array(items) => {
+            for (n, item) in items.iter().enumerate() {
+                flatten(under(format!("member.{}", n + 1)), item, fields);
+            }
+        }
+        Value::String(text) => fields.push((at, text.clone())),
+        other => fields.push((at, other.to_string())),
+    }
+}
+
+fn members<'a>(value: &'a Value, names: &mut Vec<&'a str>) {
+    match value {
+        Value::Object(map) => {
+            for (name, value) in map {
+                names.push(name);
+                members(value, names);
+            }
+        }
+        Value::Array(items) => items.iter().for_each(|item| members(item, names)),
+        _ => {}
+    }
+}
+
 /// IAM in a folder of its own.
 pub(crate) struct Stand {
     pub(crate) folder: tempfile::TempDir,
@@ -49,7 +98,10 @@ impl Stand {
     }
 
     async fn good(&self, operation: &str, input: Value) -> Value {
-        self.run(operation, input).await.unwrap_or_else(|e| panic!("{operation}: {e}"))
+        let answer = self.run(operation, input.clone()).await;
+        let answer = answer.unwrap_or_else(|e| panic!("{operation}: {e}"));
+        fits_the_model("iam", operation, &input, &answer);
+        answer
     }
 
     /// Code, status and message.

@@ -1,6 +1,6 @@
 use super::*;
 use crate::context::Timestamp;
-use crate::iam::tests::{NOW, Stand, context, stand, trust};
+use crate::iam::tests::{NOW, Stand, context, fits_the_model, stand, trust};
 use crate::identity::{Credentials as _, Unknown};
 
 const ACCOUNT: &str = "123456789012";
@@ -22,7 +22,9 @@ impl Desk {
     }
 
     async fn ask(&self, caller: Caller, operation: &str, input: Value) -> Answer {
-        self.sts.call(&context(caller, NOW), operation, input).await
+        let answer = self.sts.call(&context(caller, NOW), operation, input.clone()).await?;
+        fits_the_model("sts", operation, &input, &answer);
+        Ok(answer)
     }
 
     async fn assume(&self, caller: Caller, role: &str, extra: Value) -> Answer {
