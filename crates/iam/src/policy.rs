@@ -119,6 +119,13 @@ impl<T> Scope<T> {
             Scope::In(items) | Scope::NotIn(items) => items,
         }
     }
+
+    /// The items, to be changed in place.
+    pub fn items_mut(&mut self) -> &mut [T] {
+        match self {
+            Scope::In(items) | Scope::NotIn(items) => items,
+        }
+    }
 }
 
 /// `sagemaker:Invoke*`. Compared without regard to case.

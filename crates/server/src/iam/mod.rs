@@ -433,4 +433,4 @@ pub(crate) fn owner(c: &Connection, principal: &Principal) -> Outcome<Option<Str
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

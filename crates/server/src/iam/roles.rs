@@ -122,13 +122,42 @@ pub(crate) fn update_trust(call: &Call, c: &Connection) -> Outcome<Value> {
     Ok(json!({}))
 }
 
+/// Renames a principal in all trust policies. IAM keeps the unique id behind a principal's ARN: a renamed
+/// user stays trusted, and of a deleted one the id remains, which nobody who gets the name later has.
+/// <https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_elements_principal.html>
+pub(crate) fn rename_principal(c: &Connection, arn: &str, new: &PrincipalPattern) -> Outcome<()> {
+    let mut statement = c.prepare_cached(
+        "SELECT id, trust FROM iam_entities WHERE kind = 'role' AND instr(trust, ?1) > 0",
+    )?;
+    let roles = statement
+        .query_map([arn], |row| Ok((row.get(0)?, row.get(1)?)))?
+        .collect::<Result<Vec<(String, String)>, _>>()?;
+    for (id, trust) in roles {
+        let mut document = Document::parse(&trust, PolicyKind::Trust)?;
+        let mut changed = false;
+        for scope in document.statements.iter_mut().filter_map(|s| s.principal.as_mut()) {
+            for item in scope.items_mut() {
+                if matches!(item, PrincipalPattern::Arn(there) if there.to_string() == arn) {
+                    *item = new.clone();
+                    changed = true;
+                }
+            }
+        }
+        if changed {
+            c.prepare_cached("UPDATE iam_entities SET trust = ?2 WHERE id = ?1")?
+                .execute(params![id, document.to_json()])?;
+        }
+    }
+    Ok(())
+}
+
 pub(crate) fn delete(call: &Call, c: &Connection) -> Outcome<Value> {
     let role = entities::named(call, c, Kind::Role)?;
-    delete_entity(c, &role)
+    delete_entity(call, c, &role)
 }
 
 /// Deletes a user or role that holds no policies; its keys and sessions go with it.
-pub(crate) fn delete_entity(c: &Connection, entity: &Entity) -> Outcome<Value> {
+pub(crate) fn delete_entity(call: &Call, c: &Connection, entity: &Entity) -> Outcome<Value> {
     let count = |table: &str| -> Outcome<i64> {
         let sql = format!("SELECT count(*) FROM {table} WHERE owner = ?1");
         Ok(c.prepare_cached(&sql)?.query_row([&entity.id], |row| row.get(0))?)
@@ -146,5 +175,7 @@ pub(crate) fn delete_entity(c: &Connection, entity: &Entity) -> Outcome<Value> {
         return Err(delete_conflict(text).into());
     }
     c.prepare_cached("DELETE FROM iam_entities WHERE id = ?1")?.execute([&entity.id])?;
+    let gone = PrincipalPattern::UniqueId(entity.id.clone());
+    rename_principal(c, &entity.arn(&call.account), &gone)?;
     Ok(json!({}))
 }

@@ -1,5 +1,6 @@
 //! Users and their access keys.
 
+use kennel_iam::policy::PrincipalPattern;
 use kennel_store::state::rusqlite::{Connection, OptionalExtension as _, params};
 use serde_json::{Value, json};
 
@@ -65,6 +66,7 @@ pub(crate) fn list(call: &Call, c: &Connection) -> Outcome<Value> {
 
 pub(crate) fn update(call: &Call, c: &Connection) -> Outcome<Value> {
     let user = entities::named(call, c, Kind::User)?;
+    let old_arn = user.arn(&call.account);
     let path = match call.text("NewPath") {
         Some(_) => call.path("NewPath")?,
         None => user.path,
@@ -85,12 +87,16 @@ pub(crate) fn update(call: &Call, c: &Connection) -> Outcome<Value> {
     }
     c.prepare_cached("UPDATE iam_entities SET path = ?2, name = ?3, folded = ?4 WHERE id = ?1")?
         .execute(params![user.id, path, name, folded])?;
+    let new_arn = entities::arn(&call.account, Kind::User, &path, &name);
+    if let Ok(arn) = new_arn.parse() {
+        roles::rename_principal(c, &old_arn, &PrincipalPattern::Arn(arn))?;
+    }
     Ok(json!({}))
 }
 
 pub(crate) fn delete(call: &Call, c: &Connection) -> Outcome<Value> {
     let user = entities::named(call, c, Kind::User)?;
-    roles::delete_entity(c, &user)
+    roles::delete_entity(call, c, &user)
 }
 
 pub(crate) fn create_key(call: &Call, c: &Connection) -> Outcome<Value> {
@@ -171,19 +177,23 @@ pub(crate) fn update_key(call: &Call, c: &Connection) -> Outcome<Value> {
 
 pub(crate) fn key_last_used(call: &Call, c: &Connection) -> Outcome<Value> {
     let id = call.required("AccessKeyId")?;
-    let found: Option<(String, Option<i64>, Option<String>, Option<String>)> = c
+    let found: Option<(String, Value)> = c
         .prepare_cached(
             "SELECT e.name, k.used, k.used_service, k.used_region
              FROM iam_keys k JOIN iam_entities e ON e.id = k.owner WHERE k.id = ?1",
         )?
-        .query_row([id], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)))
+        .query_row([id], |row| {
+            let last = match row.get::<_, Option<i64>>(1)? {
+                Some(at) => json!({
+                    "LastUsedDate": seconds(at),
+                    "ServiceName": row.get::<_, Option<String>>(2)?,
+                    "Region": row.get::<_, Option<String>>(3)?,
+                }),
+                None => json!({"ServiceName": "N/A", "Region": "N/A"}),
+            };
+            Ok((row.get(0)?, last))
+        })
         .optional()?;
-    let Some((user, used, service, region)) = found else { return Err(no_key(id)) };
-    let last = match used {
-        Some(at) => {
-            json!({"LastUsedDate": seconds(at), "ServiceName": service, "Region": region})
-        }
-        None => json!({"ServiceName": "N/A", "Region": "N/A"}),
-    };
+    let Some((user, last)) = found else { return Err(no_key(id)) };
     Ok(json!({"UserName": user, "AccessKeyLastUsed": last}))
 }
