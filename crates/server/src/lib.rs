@@ -5,8 +5,8 @@
 
 pub mod cloudwatch;
 pub mod context;
-pub mod logs;
 pub mod iam;
 pub mod identity;
+pub mod logs;
 pub mod service;
 pub mod sts;
