@@ -27,7 +27,7 @@ pub enum Command {
     /// Keys as AWS's `credential_process` wants them
     #[command(hide = true)]
     Credentials(env::CredentialsArguments),
-    /// Buckets and what is in them: ls, mb, rb, cp, rm
+    /// Buckets and what is in them: ls, mb, rb, cp, sync, rm
     Bucket(bucket::Arguments),
     /// Training jobs: start, ls, show, logs, wait, stop
     Job(Box<job::Arguments>),
