@@ -49,6 +49,24 @@ fn civil(days: i64) -> (i64, i64, i64) {
     (year + era * 400 + i64::from(month <= 2), month, day)
 }
 
+/// Epoch seconds of `2026-11-21T11:45:21.000Z`; none for anything else.
+pub(crate) fn from_iso(text: &str) -> Option<i64> {
+    let part = |from: usize, to: usize| text.get(from..to)?.parse::<i64>().ok();
+    let (year, month, day) = (part(0, 4)?, part(5, 7)?, part(8, 10)?);
+    let (hour, minute, second) = (part(11, 13)?, part(14, 16)?, part(17, 19)?);
+    if !text.ends_with('Z') || !(1..=12).contains(&month) || !(1..=31).contains(&day) {
+        return None;
+    }
+    // `days_from_civil`, the inverse of the above.
+    let year = if month <= 2 { year - 1 } else { year };
+    let era = year.div_euclid(400);
+    let of_era = year.rem_euclid(400);
+    let shifted = if month > 2 { month - 3 } else { month + 9 };
+    let of_year = (153 * shifted + 2) / 5 + day - 1;
+    let days = era * 146_097 + of_era * 365 + of_era / 4 - of_era / 100 + of_year - 719_468;
+    Some(days * 86_400 + hour * 3600 + minute * 60 + second)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -59,5 +77,13 @@ mod tests {
         assert_eq!(shown(951_782_400.9), "2000-02-29 00:00:00");
         assert_eq!(shown(1_795_261_521.0), "2026-11-21 11:45:21");
         assert_eq!(shown(f64::NAN), "?");
+        for seconds in [0, 951_782_400, 1_795_261_521, 1_709_164_799, 4_102_444_800] {
+            let iso = shown(seconds as f64).replace(' ', "T") + ".000Z";
+            assert_eq!(from_iso(&iso), Some(seconds), "{iso}");
+        }
+        for bad in ["", "2026", "2026-13-01T00:00:00Z", "üüüüüüüüüüüüüüüüüüüüZ"]
+        {
+            assert_eq!(from_iso(bad), None);
+        }
     }
 }

@@ -117,19 +117,24 @@ fn read_json<T: for<'a> Deserialize<'a>>(path: &Path) -> Result<Option<T>, Clien
 
 /// Flags that every client command has.
 #[derive(Debug, Clone, Default, Args)]
-#[command(next_help_heading = "Connection")]
 pub struct TargetArguments {
     /// Data folder of the platform [default: KENNEL_DATA_DIR, else the platform's data folder]
-    #[arg(long, value_name = "DIR", global = true, conflicts_with = "aws")]
+    #[arg(
+        long,
+        value_name = "DIR",
+        help_heading = "Connection",
+        global = true,
+        conflicts_with = "aws"
+    )]
     pub data_dir: Option<PathBuf>,
     /// Talk to real AWS, with the keys of the environment or of a profile
-    #[arg(long, global = true)]
+    #[arg(long, help_heading = "Connection", global = true)]
     pub aws: bool,
     /// Region [default: the platform's; with --aws AWS_REGION or the profile's]
-    #[arg(long, value_name = "REGION", global = true)]
+    #[arg(long, value_name = "REGION", help_heading = "Connection", global = true)]
     pub region: Option<String>,
     /// Profile of ~/.aws, with --aws [default: AWS_PROFILE, else default]
-    #[arg(long, value_name = "NAME", global = true, requires = "aws")]
+    #[arg(long, value_name = "NAME", help_heading = "Connection", global = true, requires = "aws")]
     pub profile: Option<String>,
 }
 

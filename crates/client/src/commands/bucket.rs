@@ -57,6 +57,13 @@ enum Verb {
         #[arg(long, short)]
         recursive: bool,
     },
+    /// Copy what is missing or changed between a folder and S3; nothing is removed
+    Sync {
+        /// Folder or s3://bucket/prefix
+        source: String,
+        /// Folder or s3://bucket/prefix
+        destination: String,
+    },
     /// Remove objects
     Rm {
         /// s3://bucket/key
@@ -98,6 +105,7 @@ pub(super) fn run(arguments: Arguments) -> Result<(), ClientError> {
         Verb::Cp { source, destination, recursive } => {
             copy(&client, &source, &destination, recursive)
         }
+        Verb::Sync { source, destination } => sync(&client, &source, &destination),
         Verb::Rm { place, recursive } => remove(&client, &Location::parse(&place)?, recursive),
     }
 }
@@ -196,13 +204,17 @@ fn up(client: &Client, source: &Path, to: &Location, recursive: bool) -> Result<
             vec![Pair { path: source.to_owned(), at }]
         }
     };
+    put(client, &pairs, to)
+}
+
+fn put(client: &Client, pairs: &[Pair], to: &Location) -> Result<(), ClientError> {
     let mut total = 0;
-    for pair in &pairs {
+    for pair in pairs {
         let meta = std::fs::metadata(&pair.path).map_err(ClientError::file("read", &pair.path))?;
         total += meta.len();
     }
     let bar = byte_bar("upload", total);
-    let sent = transfer::upload(client, &pairs, &|n| bar.inc(n))?;
+    let sent = transfer::upload(client, pairs, &|n| bar.inc(n))?;
     bar.finish_and_clear();
     note(format!("{} files, {}, to {to}", pairs.len(), output::size(sent)));
     Ok(())
@@ -233,12 +245,35 @@ fn down(client: &Client, from: &Location, to: &Path, recursive: bool) -> Result<
     if pairs.is_empty() {
         return Err(ClientError::Usage(format!("there is nothing at `{from}`")));
     }
+    get(client, &pairs, to)
+}
+
+fn get(client: &Client, pairs: &[Pair], to: &Path) -> Result<(), ClientError> {
     let bar = byte_bar("download", 0);
     bar.set_style(indicatif::ProgressStyle::default_spinner());
-    let got = transfer::download(client, &pairs, &|n| bar.inc(n))?;
+    let got = transfer::download(client, pairs, &|n| bar.inc(n))?;
     bar.finish_and_clear();
     note(format!("{} files, {}, to {}", pairs.len(), output::size(got), to.display()));
     Ok(())
+}
+
+fn sync(client: &Client, source: &str, destination: &str) -> Result<(), ClientError> {
+    match (Location::is_one(source), Location::is_one(destination)) {
+        (false, true) => {
+            let to = Location::parse(destination)?;
+            let pairs = transfer::plan_upload(Path::new(source), &to)?;
+            put(client, &transfer::changed(client, pairs, &to, true)?, &to)
+        }
+        (true, false) => {
+            let (from, to) = (Location::parse(source)?, Path::new(destination));
+            let pairs = transfer::plan_download(client, &from, to)?;
+            get(client, &transfer::changed(client, pairs, &from, false)?, to)
+        }
+        _ => Err(ClientError::Usage(
+            "one of the two has to be a folder and the other in S3\nhint: between two places in S3 use `kennel bucket cp --recursive`"
+                .to_owned(),
+        )),
+    }
 }
 
 fn across(

@@ -17,7 +17,8 @@ use crate::error::ClientError;
 use crate::paths::{DEFAULT_EXECUTION_ROLE, NATIVE_IMAGE};
 use crate::s3::Location;
 
-/// Every command that is a client of the AWS APIs.
+// Every command that is a client of the AWS APIs.
+#[expect(missing_docs, reason = "clap would take it for the description of the whole program")]
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Whether the platform runs, where, and what is on it
@@ -27,7 +28,7 @@ pub enum Command {
     /// Keys as AWS's `credential_process` wants them
     #[command(hide = true)]
     Credentials(env::CredentialsArguments),
-    /// Buckets and what is in them: ls, mb, rb, cp, rm
+    /// Buckets and what is in them: ls, mb, rb, cp, sync, rm
     Bucket(bucket::Arguments),
     /// Training jobs: start, ls, show, logs, wait, stop
     Job(Box<job::Arguments>),

@@ -3,15 +3,27 @@ use clap::{CommandFactory, Parser};
 use super::*;
 use crate::testing::{Reply, Server, ok};
 
+/// The program.
 #[derive(Debug, Parser)]
 struct Cli {
     #[command(subcommand)]
-    command: Command,
+    command: All,
+}
+
+// As the binary takes the commands in.
+#[derive(Debug, clap::Subcommand)]
+enum All {
+    #[command(flatten)]
+    Platform(Command),
 }
 
 #[test]
 fn the_command_line_is_sound() {
     Cli::command().debug_assert();
+    let deploy = Cli::command().find_subcommand_mut("deploy").unwrap().render_help().to_string();
+    let (own, connection) = deploy.split_once("Connection:").unwrap();
+    assert!(own.contains("--update") && connection.contains("--aws"), "{deploy}");
+    assert!(!connection.contains("--update"), "{deploy}");
     for good in [
         "k status --json",
         "k env --install --python x",
@@ -82,4 +94,9 @@ fn the_native_image_is_not_at_aws() {
     target.endpoint = None;
     let error = image(&Client::new(target), "image-classification").unwrap_err();
     assert!(matches!(error, ClientError::NotImplemented(_)));
+}
+
+#[test]
+fn the_program_keeps_its_description() {
+    assert_eq!(Cli::command().get_about().map(ToString::to_string).as_deref(), Some("The program"));
 }
