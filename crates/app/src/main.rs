@@ -39,6 +39,9 @@ enum Command {
     /// Engines that run the networks: list, install, bench
     #[command(subcommand)]
     Engine(commands::engine::Command),
+    // Clients of the platform's AWS APIs; the variants are in the crate.
+    #[command(flatten)]
+    Platform(kennel_client::Command),
 }
 
 fn main() -> ExitCode {
@@ -60,6 +63,7 @@ fn main() -> ExitCode {
         Command::Data(command) => commands::data::run(command),
         Command::Hub(command) => commands::hub::run(command),
         Command::Engine(command) => commands::engine::run(command),
+        Command::Platform(command) => commands::platform_client::run(command),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
@@ -91,6 +95,7 @@ pub(crate) fn code_of(error: &anyhow::Error) -> ErrorCode {
             PackageError,
             EngineError,
             ClassifyError,
+            kennel_client::ClientError,
             kennel_base::HyperparameterError,
             output::UsageError
         );

@@ -6,6 +6,7 @@ pub(crate) mod demo;
 pub(crate) mod engine;
 pub(crate) mod evaluate;
 pub(crate) mod hub;
+pub(crate) mod platform_client;
 pub(crate) mod predict;
 pub(crate) mod serve;
 pub(crate) mod train;
