@@ -1,5 +1,7 @@
 //! Real children: how they begin, what they print and how they end.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
+
 mod support;
 
 use std::io::BufRead;

@@ -1,5 +1,7 @@
 //! Whole training jobs with real children.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
+
 mod support;
 
 use std::collections::BTreeMap;

@@ -1,6 +1,12 @@
 //! What the crate's tests start: the launch stage, and programs that behave well or badly on request.
 
-#![allow(clippy::unwrap_used, reason = "a helper of tests: a panic is a failed test")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a helper of tests: a panic is a failed test"
+)]
+
+mod server;
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -17,6 +23,7 @@ fn main() -> ExitCode {
         ["eat", megabytes] => eat(megabytes.parse().unwrap()),
         ["spew", bytes] => spew(bytes.parse().unwrap()),
         ["platform", command @ ..] => platform(command),
+        ["server", options @ ..] => server::run(options),
         other => {
             eprintln!("unknown: {other:?}");
             ExitCode::FAILURE
