@@ -111,7 +111,7 @@ pub struct InstanceStatus {
     pub pid: Option<i32>,
     /// Port while it is ready.
     pub port: Option<u16>,
-    /// What it uses.
+    /// What its process uses; begins anew with each restart.
     pub usage: Usage,
     /// Why its last life ended, until it has been ready again.
     pub failure: Option<String>,

@@ -167,6 +167,21 @@ async fn a_crash_loop_says_why() {
 }
 
 #[tokio::test]
+async fn lines_reach_the_log_and_memory_is_a_reason() {
+    let (logs, mut lines) = tokio::sync::mpsc::channel(100);
+    let pool = Pool::new(PoolOptions { logs: Some(logs), ..options().await });
+    let mut spec = server(&["tag=one"]);
+    spec.process.memory_limit = Some(1 << 20);
+    pool.set(7, spec, 1);
+    let line = tokio::time::timeout(DEADLINE, lines.recv()).await.unwrap().unwrap();
+    assert_eq!((line.generation, line.instance), (7, 1));
+    assert!(line.text.starts_with("serving on http://127.0.0.1:"), "{line:?}");
+    let status = reached(&pool, |s| s.failing.is_some()).await;
+    let reason = status.failing.unwrap();
+    assert!(reason.starts_with("ended with out of memory"), "{reason}");
+}
+
+#[tokio::test]
 async fn never_ready_is_a_failure_too() {
     let mut options = options().await;
     options.timings.ready = Duration::from_millis(200);

@@ -124,11 +124,19 @@ impl Pool {
         }
         let mut tried: Vec<u64> = Vec::new();
         let mut broken: Option<String> = None;
+        let mut unreached: Option<String> = None;
         loop {
-            let (number, slot) = match self.pick(&tried) {
-                Ok(picked) => picked,
+            let (number, slot) = match (self.pick(&tried), broken.take()) {
+                (Ok(picked), before) => {
+                    broken = before;
+                    picked
+                }
                 // What happened to the request says more than that nobody else could take it.
-                Err(error) => return Err(broken.map_or(error, InvokeError::Broken)),
+                (Err(_), Some(why)) => return Err(InvokeError::Broken(why)),
+                (Err(InvokeError::NotReady { reason }), None) => {
+                    return Err(InvokeError::NotReady { reason: unreached.or(reason) });
+                }
+                (Err(error), None) => return Err(error),
             };
             let sent = Instant::now();
             let most = self.options.max_response;
@@ -150,7 +158,7 @@ impl Pool {
                 }
                 Err(Lost::TooLarge) => return Err(InvokeError::TooLarge(most)),
                 Err(Lost::Unreached(why)) => {
-                    tracing::debug!("instance {number} cannot be reached: {why}");
+                    unreached = Some(format!("instance {number} cannot be reached: {why}"));
                 }
                 Err(Lost::Broken(why)) => {
                     if !idempotent || broken.is_some() {
@@ -172,8 +180,8 @@ impl Pool {
                 .filter(|routed| !tried.contains(&routed.number))
                 .collect();
             if self.options.routing == Routing::LeastOutstanding {
-                // Stable: equals stay in turn.
-                open.sort_by_key(|routed| routed.backend.load());
+                // Stable: equals stay in turn. Cached: the loads change while we sort.
+                open.sort_by_cached_key(|routed| routed.backend.load());
             }
             let mut busy = false;
             for routed in open {
