@@ -64,7 +64,7 @@ fn platform(command: &[&str]) -> ExitCode {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
     runtime.block_on(async {
         let kennel = std::env::current_exe().unwrap();
-        let launcher = Launcher::start(LauncherOptions { kennel }).await.unwrap();
+        let launcher = Launcher::start(LauncherOptions { kennel }).unwrap();
         let command = Command::new(command.iter().copied());
         let spec = ProcessSpec { command, ..ProcessSpec::default() };
         let (process, mut lines) = launcher.spawn(spec).await.unwrap();

@@ -17,7 +17,7 @@ pub(crate) fn fake_kennel() -> PathBuf {
 }
 
 pub(crate) async fn launcher() -> Launcher {
-    Launcher::start(LauncherOptions { kennel: fake_kennel() }).await.unwrap()
+    Launcher::start(LauncherOptions { kennel: fake_kennel() }).unwrap()
 }
 
 pub(crate) fn shell(script: &str) -> ProcessSpec {
