@@ -91,6 +91,10 @@ async fn answer(
         ("sleep", milliseconds) => {
             tokio::time::sleep(Duration::from_millis(milliseconds.parse().unwrap())).await;
         }
+        ("eat", megabytes) => {
+            std::mem::forget(vec![1u8; megabytes.parse::<usize>().unwrap() << 20]);
+            tokio::time::sleep(Duration::from_secs(600)).await;
+        }
         ("die", _) => std::process::exit(9),
         ("fail", _) => return reply(StatusCode::INTERNAL_SERVER_ERROR, "model trouble".to_owned()),
         ("big", bytes) => return reply(StatusCode::OK, "x".repeat(bytes.parse().unwrap())),

@@ -203,7 +203,7 @@ impl Supervisor {
             }
             exit = process.wait() => {
                 let last = output.finish().await;
-                return never(reason(&format!("ended with {exit} before it was ready"), &last));
+                return never(reason(&format!("ended before it was ready with {exit}"), &last));
             }
             ready = tokio::time::timeout(timings.ready, until_ready(&mut output, &timings)) => {
                 match ready {

@@ -153,7 +153,7 @@ async fn a_crash_loop_says_why() {
     pool.set(1, server(&["crash_at_start=true"]), 1);
     let status = reached(&pool, |s| s.failures >= 3).await;
     let reason = status.failing.unwrap();
-    assert!(reason.contains("exit code 3 before it was ready"), "{reason}");
+    assert!(reason.contains("ended before it was ready with exit code 3"), "{reason}");
     assert!(reason.contains("cannot load the model"), "{reason}");
     assert_eq!((status.ready, status.serving), (0, None));
     match ask(&pool, "x").await {
@@ -169,13 +169,18 @@ async fn a_crash_loop_says_why() {
 #[tokio::test]
 async fn lines_reach_the_log_and_memory_is_a_reason() {
     let (logs, mut lines) = tokio::sync::mpsc::channel(100);
-    let pool = Pool::new(PoolOptions { logs: Some(logs), ..options().await });
+    let mut options = PoolOptions { logs: Some(logs), ..options().await };
+    // The reason stands until the next life is ready.
+    options.timings.backoff_first = DEADLINE;
+    let pool = Pool::new(options);
     let mut spec = server(&["tag=one"]);
-    spec.process.memory_limit = Some(1 << 20);
+    spec.process.memory_limit = Some(200 << 20);
     pool.set(7, spec, 1);
     let line = tokio::time::timeout(DEADLINE, lines.recv()).await.unwrap().unwrap();
     assert_eq!((line.generation, line.instance), (7, 1));
     assert!(line.text.starts_with("serving on http://127.0.0.1:"), "{line:?}");
+    reached(&pool, PoolStatus::settled).await;
+    assert!(matches!(ask(&pool, "eat 300").await, Err(InvokeError::Broken(_))));
     let status = reached(&pool, |s| s.failing.is_some()).await;
     let reason = status.failing.unwrap();
     assert!(reason.starts_with("ended with out of memory"), "{reason}");
