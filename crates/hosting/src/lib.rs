@@ -7,7 +7,9 @@
 mod command;
 pub mod instance_type;
 pub mod launch;
+pub mod pool;
 pub mod process;
+pub mod server_instance;
 pub mod training;
 
 pub use command::Command;

@@ -18,7 +18,7 @@ use std::time::Duration;
 use kennel_base::{ErrorCode, ErrorCoded};
 use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::io::AsyncWriteExt;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{OnceCell, mpsc, oneshot, watch};
 
 use crate::Command;
 use crate::launch::{LaunchSpec, Mount, SUBCOMMAND, Stage};
@@ -26,8 +26,12 @@ pub use lines::{Line, Lines, MAX_LINE, Stream};
 use sampler::{Group, Sampler};
 pub use sampler::{MemoryExceeded, Usage};
 
-/// Variables of the server that children see too; `KENNEL_` stands for all that begin with it.
+/// Variables of the server that children see too, beside those that begin with `KENNEL_`.
 const INHERITED: &[&str] = &["PATH", "LANG", "LC_ALL", "TZ", "LD_LIBRARY_PATH"];
+
+/// Variables of Kennel that are about the server itself: the container that it runs in, and how much it
+/// logs (a model server that logs too little would not tell its address).
+const OWN: &[&str] = &["KENNEL_ML_ROOT", "KENNEL_LOG"];
 
 /// Where programs are looked for when the server has no PATH itself.
 const DEFAULT_PATH: &str = "/usr/local/bin:/usr/bin:/bin";
@@ -42,8 +46,7 @@ pub fn inherited_environment() -> BTreeMap<String, String> {
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
         .filter(|(name, _)| {
             INHERITED.contains(&name.as_str())
-                // Where the server itself runs in a container, this one is about the server.
-                || (name.starts_with("KENNEL_") && name != "KENNEL_ML_ROOT")
+                || (name.starts_with("KENNEL_") && !OWN.contains(&name.as_str()))
         })
         .collect();
     environment.entry("PATH".to_owned()).or_insert_with(|| DEFAULT_PATH.to_owned());
@@ -162,8 +165,9 @@ struct Shared {
     kennel: PathBuf,
     spawns: mpsc::Sender<Spawn>,
     sampler: Arc<Sampler>,
-    /// Lines for the sentinel. Unbounded is bounded by the number of children.
-    sentinel: mpsc::UnboundedSender<String>,
+    /// Lines for the sentinel, which is started with the first child. Unbounded is bounded by the number
+    /// of children.
+    sentinel: OnceCell<mpsc::UnboundedSender<String>>,
 }
 
 impl Drop for Shared {
@@ -179,8 +183,8 @@ struct Spawn {
 }
 
 impl Launcher {
-    /// Starts the spawning thread and the sentinel. To be called within a tokio runtime.
-    pub async fn start(options: LauncherOptions) -> Result<Launcher, ProcessError> {
+    /// Starts the spawning thread. To be called within a tokio runtime.
+    pub fn start(options: LauncherOptions) -> Result<Launcher, ProcessError> {
         let runtime = tokio::runtime::Handle::try_current()
             .map_err(|e| ProcessError::Stopped(e.to_string()))?;
         let (spawns, mut requests) = mpsc::channel::<Spawn>(64);
@@ -196,17 +200,13 @@ impl Launcher {
             })
             .map_err(|e| ProcessError::Stopped(e.to_string()))?;
         let sampler = Sampler::start().map_err(|e| ProcessError::Stopped(e.to_string()))?;
-        let (sentinel, lines) = mpsc::unbounded_channel();
+        let sentinel = OnceCell::new();
         let shared = Arc::new(Shared { kennel: options.kennel, spawns, sampler, sentinel });
-        let launcher = Launcher { shared };
-        launcher.start_sentinel(lines).await?;
-        Ok(launcher)
+        Ok(Launcher { shared })
     }
 
-    async fn start_sentinel(
-        &self,
-        mut lines: mpsc::UnboundedReceiver<String>,
-    ) -> Result<(), ProcessError> {
+    async fn start_sentinel(&self) -> Result<mpsc::UnboundedSender<String>, ProcessError> {
+        let (sender, mut lines) = mpsc::unbounded_channel::<String>();
         let mut command = self.stage();
         command.stdout(Stdio::null()).stderr(Stdio::null());
         let mut child = self.spawn_stage(command).await?;
@@ -228,7 +228,7 @@ impl Launcher {
             drop(input);
             let _ = child.wait().await;
         });
-        Ok(())
+        Ok(sender)
     }
 
     /// The launch stage, without arguments and with nothing of ours but the allowed variables.
@@ -262,6 +262,7 @@ impl Launcher {
     /// last line.
     pub async fn spawn(&self, spec: ProcessSpec) -> Result<(Process, Lines), ProcessError> {
         let line = message(&Stage::Launch(specification(&spec)?))?;
+        let sentinel = self.shared.sentinel.get_or_try_init(|| self.start_sentinel()).await?;
         let mut command = self.stage();
         command.stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
         let mut child = self.spawn_stage(command).await?;
@@ -270,8 +271,12 @@ impl Launcher {
             return Err(ProcessError::Stopped("the process ended before it began".to_owned()));
         };
         let group = Arc::new(Group::new(pid, spec.memory_limit));
-        let guard = GroupGuard { group: Arc::clone(&group), shared: Arc::downgrade(&self.shared) };
-        let _ = self.shared.sentinel.send(format!("+{}\n", pid.as_raw_nonzero()));
+        let guard = GroupGuard {
+            group: Arc::clone(&group),
+            sampler: Arc::clone(&self.shared.sampler),
+            sentinel: sentinel.downgrade(),
+        };
+        let _ = sentinel.send(format!("+{}\n", pid.as_raw_nonzero()));
         self.shared.sampler.add(Arc::clone(&group));
         let (exited, exit) = watch::channel(None);
         let lines = lines::read(child.stdout.take(), child.stderr.take(), exit.clone());
@@ -341,15 +346,16 @@ fn exit_of(status: std::io::Result<std::process::ExitStatus>, group: &Group) -> 
 /// Ends what is left of a group once its leader has ended or nobody watches it any more.
 struct GroupGuard {
     group: Arc<Group>,
-    shared: std::sync::Weak<Shared>,
+    sampler: Arc<Sampler>,
+    sentinel: mpsc::WeakUnboundedSender<String>,
 }
 
 impl Drop for GroupGuard {
     fn drop(&mut self) {
         let _ = kill_process_group(self.group.pid(), Signal::KILL);
-        if let Some(shared) = self.shared.upgrade() {
-            shared.sampler.remove(&self.group);
-            let _ = shared.sentinel.send(format!("-{}\n", self.group.pid().as_raw_nonzero()));
+        self.sampler.remove(&self.group);
+        if let Some(sentinel) = self.sentinel.upgrade() {
+            let _ = sentinel.send(format!("-{}\n", self.group.pid().as_raw_nonzero()));
         }
     }
 }

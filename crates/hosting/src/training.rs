@@ -187,6 +187,8 @@ pub struct Training {
     usage: Vec<watch::Receiver<Usage>>,
     stop: watch::Sender<bool>,
     run: JoinHandle<Outcome>,
+    /// A task's result can be taken only once.
+    outcome: Option<Outcome>,
 }
 
 impl Training {
@@ -224,7 +226,7 @@ impl Training {
             .unzip();
         let job = Job { hosts, folders: folders.clone(), grace: spec.stop_grace, events, stopped };
         let run = tokio::spawn(job.run(started));
-        Ok((Training { folders, usage, stop, run }, receiver))
+        Ok((Training { folders, usage, stop, run, outcome: None }, receiver))
     }
 
     /// Asks all instances to end: SIGTERM, and SIGKILL after the grace. Returns at once.
@@ -232,9 +234,12 @@ impl Training {
         self.stop.send_replace(true);
     }
 
-    /// Waits for the end of all instances. May be called again until it has answered.
+    /// Waits for the end of all instances. Giving up the wait loses nothing.
     pub async fn wait(&mut self) -> Outcome {
-        match (&mut self.run).await {
+        if let Some(outcome) = &self.outcome {
+            return outcome.clone();
+        }
+        let outcome = match (&mut self.run).await {
             Ok(outcome) => outcome,
             // Only while the runtime goes down.
             Err(e) => Outcome {
@@ -244,7 +249,9 @@ impl Training {
                 started: Instant::now(),
                 ended: Instant::now(),
             },
-        }
+        };
+        self.outcome = Some(outcome.clone());
+        outcome
     }
 
     /// The folders of each instance, where its results are.
@@ -298,7 +305,7 @@ fn process(spec: &TrainingSpec, folders: &InstanceFolders) -> ProcessSpec {
         ("KENNEL_ML_ROOT".to_owned(), root.clone()),
         ("TRAINING_JOB_NAME".to_owned(), spec.name.clone()),
         ("TRAINING_JOB_ARN".to_owned(), spec.arn.clone()),
-        ("HOME".to_owned(), spec.folder.display().to_string()),
+        ("HOME".to_owned(), folders.home.display().to_string()),
         ("TMPDIR".to_owned(), folders.temporary.display().to_string()),
         // Lines of a log come when they are printed, not when a buffer is full.
         ("PYTHONUNBUFFERED".to_owned(), "1".to_owned()),

@@ -1,5 +1,7 @@
 //! Whole training jobs with real children.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
+
 mod support;
 
 use std::collections::BTreeMap;
@@ -150,4 +152,33 @@ async fn scripts_see_opt_ml_where_the_kernel_allows_it() {
     let notice = lines.iter().any(|line| line.contains("going on without private mounts"));
     let seen = if notice { root.display().to_string() } else { "/opt/ml".to_owned() };
     assert!(lines.contains(&format!("0 {seen}")), "{lines:?}");
+}
+
+#[tokio::test]
+async fn too_much_memory_is_the_reason() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut spec = spec(folder.path(), 1, "");
+    spec.program = TrainingProgram::Script(support::fake(&["eat", "300"]));
+    spec.shape.memory_bytes = 100 << 20;
+    spec.shape.note = Some("capped".to_owned());
+    let (training, mut events) = start(spec).await;
+    assert_eq!(events.recv().await, Some(Event::Note("capped".to_owned())));
+    let (outcome, _) = finish(training, events).await;
+    let reason = outcome.failure.unwrap();
+    assert!(reason.starts_with("algo-1 ended with out of memory: "), "{reason}");
+    assert!(reason.contains("the limit is 0.10 GiB"), "{reason}");
+}
+
+#[tokio::test]
+async fn an_outcome_can_be_asked_for_twice_and_dropping_kills() {
+    let folder = tempfile::tempdir().unwrap();
+    let (mut training, _events) = start(spec(folder.path(), 1, "exit 0")).await;
+    assert!(training.wait().await.completed() && training.wait().await.completed());
+    let script = "echo $$; while :; do sleep 1; done";
+    let (training, mut events) = start(spec(folder.path(), 1, script)).await;
+    let Some(Event::Line { text, .. }) = events.recv().await else { panic!("no line") };
+    let pid: i32 = text.parse().unwrap();
+    assert!(support::alive(pid));
+    drop(training);
+    support::until("the instance dies", || !support::alive(pid)).await;
 }

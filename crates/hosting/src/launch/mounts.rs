@@ -58,8 +58,16 @@ fn enter() -> Result<(), (String, io::Error)> {
     if unshare(UnshareFlags::NEWNS).is_err() {
         let user = rustix::process::geteuid().as_raw();
         let group = rustix::process::getegid().as_raw();
-        unshare(UnshareFlags::NEWUSER | UnshareFlags::NEWNS)
-            .map_err(said("make a user and mount namespace"))?;
+        unshare(UnshareFlags::NEWUSER | UnshareFlags::NEWNS).map_err(|e| {
+            let source = match e {
+                // The kernel's words, "no space left on device", lead astray.
+                rustix::io::Errno::NOSPC => {
+                    io::Error::other("no more are allowed (user.max_user_namespaces)")
+                }
+                other => other.into(),
+            };
+            ("make a user and mount namespace".to_owned(), source)
+        })?;
         // Required before an unprivileged process may map a group.
         std::fs::write("/proc/self/setgroups", "deny").map_err(said("give up setgroups"))?;
         std::fs::write("/proc/self/uid_map", format!("{user} {user} 1"))

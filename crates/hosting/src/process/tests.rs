@@ -63,6 +63,7 @@ fn only_allowed_variables_are_inherited() {
             .all(|name| INHERITED.contains(&name.as_str()) || name.starts_with("KENNEL_")),
         "{environment:?}"
     );
+    assert!(!environment.keys().any(|name| OWN.contains(&name.as_str())));
     // Cargo sets this one for every test.
     assert!(std::env::var_os("CARGO_MANIFEST_DIR").is_some());
 }

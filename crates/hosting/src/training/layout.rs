@@ -25,6 +25,8 @@ pub struct InstanceFolders {
     pub output_data: PathBuf,
     /// Shared by all instances, kept over attempts.
     pub checkpoints: PathBuf,
+    /// HOME, shared by all instances.
+    pub(super) home: PathBuf,
     /// TMPDIR.
     pub(super) temporary: PathBuf,
 }
@@ -84,6 +86,7 @@ fn instance(
         output_data: root.join("output/data"),
         checkpoints: folder.join("checkpoints"),
         temporary: folder.join("tmp").join(host),
+        home: folder,
         root,
     };
     let root = &folders.root;

@@ -9,31 +9,28 @@ use kennel_hosting::Command;
 use kennel_hosting::process::{Launcher, LauncherOptions, Lines, ProcessSpec};
 
 /// Long enough for a loaded machine; a test that waits this long has failed.
-pub const DEADLINE: Duration = Duration::from_secs(60);
+pub(crate) const DEADLINE: Duration = Duration::from_secs(20);
 
-/// The helper binary, which cargo builds with the tests as an example.
-pub fn fake_kennel() -> PathBuf {
-    let test = std::env::current_exe().unwrap();
-    let path = test.parent().and_then(|p| p.parent()).unwrap().join("examples/fake_kennel");
-    assert!(path.is_file(), "{} is missing\nhint: cargo build --examples", path.display());
-    path
+/// The helper binary: the launch stage and programs that misbehave on request.
+pub(crate) fn fake_kennel() -> PathBuf {
+    PathBuf::from(env!("CARGO_BIN_EXE_kennel-hosting-test-helper"))
 }
 
-pub async fn launcher() -> Launcher {
-    Launcher::start(LauncherOptions { kennel: fake_kennel() }).await.unwrap()
+pub(crate) async fn launcher() -> Launcher {
+    Launcher::start(LauncherOptions { kennel: fake_kennel() }).unwrap()
 }
 
-pub fn shell(script: &str) -> ProcessSpec {
+pub(crate) fn shell(script: &str) -> ProcessSpec {
     ProcessSpec { command: Command::new(["/bin/sh", "-c", script]), ..ProcessSpec::default() }
 }
 
-pub fn fake(arguments: &[&str]) -> Command {
+pub(crate) fn fake(arguments: &[&str]) -> Command {
     let program = fake_kennel().display().to_string();
     Command::new(std::iter::once(program.as_str()).chain(arguments.iter().copied()))
 }
 
 /// The lines that come until the child closes its output.
-pub async fn all(mut lines: Lines) -> Vec<String> {
+pub(crate) async fn all(mut lines: Lines) -> Vec<String> {
     let mut found = Vec::new();
     while let Some(line) = lines.next().await {
         found.push(line.text);
@@ -41,18 +38,18 @@ pub async fn all(mut lines: Lines) -> Vec<String> {
     found
 }
 
-pub async fn next(lines: &mut Lines) -> String {
+pub(crate) async fn next(lines: &mut Lines) -> String {
     tokio::time::timeout(DEADLINE, lines.next()).await.unwrap().unwrap().text
 }
 
 /// Whether a process exists and is not merely waiting to be reaped.
-pub fn alive(pid: i32) -> bool {
+pub(crate) fn alive(pid: i32) -> bool {
     let Ok(stat) = std::fs::read_to_string(format!("/proc/{pid}/stat")) else { return false };
     !stat.rsplit_once(')').unwrap().1.trim_start().starts_with(['Z', 'X'])
 }
 
 /// Polls until it holds.
-pub async fn until(what: &str, mut holds: impl FnMut() -> bool) {
+pub(crate) async fn until(what: &str, mut holds: impl FnMut() -> bool) {
     let started = Instant::now();
     while !holds() {
         assert!(started.elapsed() < DEADLINE, "never happened: {what}");

@@ -1,6 +1,12 @@
 //! What the crate's tests start: the launch stage, and programs that behave well or badly on request.
 
-#![allow(clippy::unwrap_used, reason = "a helper of tests: a panic is a failed test")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a helper of tests: a panic is a failed test"
+)]
+
+mod server;
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -17,6 +23,7 @@ fn main() -> ExitCode {
         ["eat", megabytes] => eat(megabytes.parse().unwrap()),
         ["spew", bytes] => spew(bytes.parse().unwrap()),
         ["platform", command @ ..] => platform(command),
+        ["server", options @ ..] => server::run(options),
         other => {
             eprintln!("unknown: {other:?}");
             ExitCode::FAILURE
@@ -57,7 +64,7 @@ fn platform(command: &[&str]) -> ExitCode {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
     runtime.block_on(async {
         let kennel = std::env::current_exe().unwrap();
-        let launcher = Launcher::start(LauncherOptions { kennel }).await.unwrap();
+        let launcher = Launcher::start(LauncherOptions { kennel }).unwrap();
         let command = Command::new(command.iter().copied());
         let spec = ProcessSpec { command, ..ProcessSpec::default() };
         let (process, mut lines) = launcher.spawn(spec).await.unwrap();
