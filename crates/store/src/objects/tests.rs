@@ -157,7 +157,7 @@ async fn listing_skips_what_lies_below_a_common_prefix() {
     let store = open(folder.path());
     store.create_bucket("b", "r", 1).await.unwrap();
     let fill = |db: &rusqlite::Connection| {
-        for n in 0..100_000 {
+        for n in 0..30_000 {
             let info = ObjectInfo {
                 key: format!("{}/{n:06}", n % 3),
                 size: 1,
