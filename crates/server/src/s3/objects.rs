@@ -428,7 +428,11 @@ impl Ops {
     ) -> S3Result<S3Response<GetObjectAttributesOutput>> {
         no_version(input.version_id.as_deref())?;
         let info = self.core.store.info(&input.bucket, &input.key).await.map_err(from_store)?;
-        let asked = |name: &str| input.object_attributes.iter().any(|a| a.as_str() == name);
+        // SDKs send one header with commas, which `s3s` leaves whole.
+        let asked = |name: &str| {
+            let mut all = input.object_attributes.iter().flat_map(|a| a.as_str().split(','));
+            all.any(|a| a.trim() == name)
+        };
         let mut output = GetObjectAttributesOutput {
             last_modified: Some(timestamp(info.modified)),
             ..GetObjectAttributesOutput::default()

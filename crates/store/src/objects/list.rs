@@ -36,6 +36,11 @@ fn start(options: &ListOptions) -> Vec<u8> {
     start.max(prefix)
 }
 
+/// Keys in order from some bytes on.
+pub(super) fn sql() -> String {
+    format!("SELECT {LISTED} FROM objects WHERE bucket = ?1 AND key >= ?2 ORDER BY key")
+}
+
 pub(super) fn list(
     db: &Connection,
     bucket: &str,
@@ -46,8 +51,7 @@ pub(super) fn list(
     if options.max == 0 {
         return Ok(listing);
     }
-    let sql = format!("SELECT {LISTED} FROM objects WHERE bucket = ?1 AND key >= ?2 ORDER BY key");
-    let mut statement = db.prepare_cached(&sql)?;
+    let mut statement = db.prepare_cached(&sql())?;
     let mut cursor = start(options);
     let mut last = String::new();
     'seek: loop {
