@@ -30,6 +30,10 @@ enum Command {
     Evaluate(commands::evaluate::Arguments),
     /// Serve a model over HTTP (SageMaker's hosting contract)
     Serve(commands::serve::Arguments),
+    /// Start the platform: the AWS APIs on one port of this machine
+    Up(commands::up::Up),
+    /// Stop the platform that runs on a data folder
+    Down(commands::up::Down),
     /// Look at a folder of photos before training
     #[command(subcommand)]
     Data(commands::data::Command),
@@ -45,6 +49,10 @@ enum Command {
 }
 
 fn main() -> ExitCode {
+    // A child of the platform on its way to its own program; it knows no flags and no log.
+    if std::env::args_os().nth(1).is_some_and(|name| name == kennel_hosting::launch::SUBCOMMAND) {
+        return kennel_hosting::launch::run();
+    }
     let cli = Cli::parse();
     let filter = tracing_subscriber::EnvFilter::try_from_env("KENNEL_LOG")
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
@@ -60,6 +68,8 @@ fn main() -> ExitCode {
         Command::Predict(arguments) => commands::predict::run(arguments),
         Command::Evaluate(arguments) => commands::evaluate::run(arguments),
         Command::Serve(arguments) => commands::serve::run(arguments),
+        Command::Up(arguments) => commands::up::up(arguments),
+        Command::Down(arguments) => commands::up::down(arguments),
         Command::Data(command) => commands::data::run(command),
         Command::Hub(command) => commands::hub::run(command),
         Command::Engine(command) => commands::engine::run(command),
@@ -97,6 +107,8 @@ pub(crate) fn code_of(error: &anyhow::Error) -> ErrorCode {
             ClassifyError,
             kennel_client::ClientError,
             kennel_base::HyperparameterError,
+            kennel_server::config::ConfigError,
+            kennel_server::platform::StartError,
             output::UsageError
         );
     }

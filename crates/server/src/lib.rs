@@ -4,10 +4,15 @@
 //! (typed by the service's model, free of HTTP) → codec → access record.
 
 pub mod cloudwatch;
+pub mod config;
 pub mod context;
+pub mod folder;
+pub mod gateway;
 pub mod iam;
 pub mod identity;
 pub mod logs;
+pub mod platform;
 pub mod s3;
+pub mod sagemaker;
 pub mod service;
 pub mod sts;

@@ -10,6 +10,7 @@ pub(crate) mod platform_client;
 pub(crate) mod predict;
 pub(crate) mod serve;
 pub(crate) mod train;
+pub(crate) mod up;
 
 use std::path::PathBuf;
 

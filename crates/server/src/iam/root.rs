@@ -14,9 +14,10 @@ pub const ROOT_CREDENTIALS: &str = "root-credentials.json";
 
 /// The account and the keys that may do everything in it.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "PascalCase", deny_unknown_fields)]
+#[serde(deny_unknown_fields)]
 pub struct RootCredentials {
     /// 12 digits.
+    #[serde(rename = "account")]
     pub account_id: String,
     /// `AKIA…`
     pub access_key_id: String,

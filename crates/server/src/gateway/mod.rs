@@ -1,0 +1,478 @@
+//! The gateway: what every request passes. Parse → authenticate → resolve the operation → authorise →
+//! decode → service → encode → access record. No authoriser means deny.
+
+pub mod access;
+pub(crate) mod listen;
+pub mod tls;
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::{Arc, PoisonError};
+use std::time::Instant;
+
+use bytes::Bytes;
+use http::request::Parts;
+use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode};
+use http_body_util::{BodyExt as _, LengthLimitError, Limited};
+use hyper::body::Incoming;
+use kennel_wire::resolve::Unknown;
+use kennel_wire::sigv4::{self, Signed};
+use kennel_wire::{
+    Encoded, Operation, Route, ServiceError, ServiceModel, SignatureRefusal, json, query, resolve,
+    rest,
+};
+
+use self::access::{AccessLog, Record};
+use crate::context::{Caller, Clock, Context, Timestamp};
+use crate::identity::{Authorizer, Credentials, Unknown as NoKey};
+use crate::s3::{AccessNote, S3Body, S3Front, S3Options};
+use crate::sagemaker::{Invocation, SageMaker};
+use crate::service::Service;
+use kennel_store::objects::FileStore;
+
+/// The body of an answer.
+pub(crate) type Body = S3Body;
+
+/// Bytes of a call's input at most; AWS's JSON and query services take about as much.
+const MAX_CALL: usize = 4 << 20;
+/// Bytes of an invocation at most: 25 MB, as SageMaker Runtime takes today (botocore's model still says
+/// 6,291,456).
+const MAX_INVOCATION: usize = 25 << 20;
+
+/// What the gateway is made of.
+pub(crate) struct GatewayOptions {
+    /// The services, by signing name.
+    pub services: Vec<Arc<dyn Service>>,
+    /// Takes invocations.
+    pub sagemaker: SageMaker,
+    /// Who may sign.
+    pub credentials: Arc<dyn Credentials>,
+    /// Who may do what.
+    pub authorizer: Arc<dyn Authorizer>,
+    /// What S3 serves.
+    pub objects: FileStore,
+    /// Where calls are recorded.
+    pub access: AccessLog,
+    pub account: String,
+    pub region: String,
+    pub url: String,
+}
+
+/// Handles requests; cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Gateway {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    services: HashMap<&'static str, Arc<dyn Service>>,
+    sagemaker: SageMaker,
+    credentials: Arc<dyn Credentials>,
+    authorizer: Arc<dyn Authorizer>,
+    s3: S3Front,
+    access: AccessLog,
+    account: String,
+    region: String,
+    url: String,
+    clock: Clock,
+}
+
+/// How a call's answer looks.
+#[derive(Clone, Copy)]
+enum Protocol {
+    Json(&'static ServiceModel),
+    Query(&'static ServiceModel),
+    RestJson,
+}
+
+/// What is known of a call by the time it is recorded.
+struct Call {
+    request_id: String,
+    time: Timestamp,
+    started: Instant,
+    source: SocketAddr,
+    service: &'static str,
+    action: String,
+    resource: Option<String>,
+    caller: Option<Caller>,
+    /// Set once authentication and authorisation have let it pass.
+    allowed: bool,
+}
+
+/// The one authoriser until policies are enforced: every caller whose signature was verified may do
+/// everything; nobody else may do anything.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Authenticated;
+
+impl Authorizer for Authenticated {
+    fn authorize(&self, _caller: &Caller, _action: &str, _resource: &str) -> Result<(), String> {
+        Ok(())
+    }
+}
+
+impl Gateway {
+    pub(crate) fn new(options: GatewayOptions) -> Self {
+        let s3 = S3Front::new(S3Options {
+            store: Arc::new(options.objects),
+            credentials: options.credentials.clone(),
+            authorizer: options.authorizer.clone(),
+            account: options.account.clone(),
+            region: options.region.clone(),
+            base_domains: base_domains(&options.region),
+        });
+        let services = options.services.into_iter().map(|s| (s.name(), s)).collect();
+        let inner = Inner {
+            services,
+            sagemaker: options.sagemaker,
+            credentials: options.credentials,
+            authorizer: options.authorizer,
+            s3,
+            access: options.access,
+            account: options.account,
+            region: options.region,
+            url: options.url,
+            clock: Clock,
+        };
+        Gateway { inner: Arc::new(inner) }
+    }
+
+    /// Answers a request; every call leaves an access record.
+    pub(crate) async fn handle(
+        &self,
+        request: Request<Incoming>,
+        source: SocketAddr,
+    ) -> Response<Body> {
+        let mut call = Call {
+            request_id: uuid::Uuid::new_v4().to_string(),
+            time: self.inner.clock.now(),
+            started: Instant::now(),
+            source,
+            service: "unknown",
+            action: String::new(),
+            resource: None,
+            caller: None,
+            allowed: false,
+        };
+        let (parts, body) = request.into_parts();
+        let (response, error) = match resolve(&parts) {
+            Route::S3 => return self.s3(Request::from_parts(parts, body), call).await,
+            Route::Json { service, operation } => {
+                call.service = service_name(service);
+                call.action = format!("{}:{operation}", service_name(service));
+                let outcome = self.json(service, &operation, &parts, body, &mut call).await;
+                encode(Protocol::Json(service), outcome, &call)
+            }
+            Route::Query { service } => {
+                call.service = service_name(service);
+                call.action = call.service.to_owned();
+                let outcome = self.query(service, &parts, body, &mut call).await;
+                encode(Protocol::Query(service), outcome, &call)
+            }
+            Route::Rest { operation, endpoint, .. } => {
+                call.service = "sagemaker";
+                call.action = format!("sagemaker:{operation}");
+                match self.invoke(operation, endpoint, parts, body, &mut call).await {
+                    Ok(response) => (response, None),
+                    Err(error) => encode(Protocol::RestJson, Err(error), &call),
+                }
+            }
+            Route::Lambda => {
+                call.service = "lambda";
+                call.action = format!("lambda:{} {}", parts.method, parts.uri.path());
+                let outcome = self.authenticate("lambda", &parts, body, MAX_CALL, &mut call).await;
+                let error = match outcome {
+                    Ok(_) => ServiceError::not_implemented("lambda", parts.uri.path()),
+                    Err(error) => error,
+                };
+                encode(Protocol::RestJson, Err(error), &call)
+            }
+            Route::Unknown(unknown) => {
+                call.action = unknown.asked.clone();
+                tracing::warn!(
+                    "{} asked for `{}`, which no service answers",
+                    source.ip(),
+                    unknown.asked
+                );
+                self.unknown(&unknown, &parts, body, &mut call).await
+            }
+        };
+        self.record(call, response.status(), error).await;
+        response
+    }
+
+    async fn json(
+        &self,
+        service: &'static ServiceModel,
+        operation: &str,
+        parts: &Parts,
+        body: Incoming,
+        call: &mut Call,
+    ) -> Result<Encoded, ServiceError> {
+        let (context, body) =
+            self.authenticate(&service.signing_name, parts, body, MAX_CALL, call).await?;
+        let operation = service.lookup(operation).inspect_err(|e| not_served(e, call))?;
+        let input = json::decode(service, operation, &body)?;
+        let output = self.call(service, operation, &context, input).await?;
+        Ok(json::answer(service, operation, &output, &call.request_id))
+    }
+
+    async fn query(
+        &self,
+        service: &'static ServiceModel,
+        parts: &Parts,
+        body: Incoming,
+        call: &mut Call,
+    ) -> Result<Encoded, ServiceError> {
+        let (context, body) =
+            self.authenticate(&service.signing_name, parts, body, MAX_CALL, call).await?;
+        let fields = match parts.method {
+            Method::GET => query::fields(parts.uri.query().unwrap_or_default().as_bytes()),
+            _ => query::fields(&body),
+        };
+        if let Some((_, action)) = fields.iter().find(|(name, _)| name == "Action") {
+            call.action =
+                format!("{}:{}", call.service, action.chars().take(128).collect::<String>());
+        }
+        let operation = query::operation(service, &fields).inspect_err(|e| not_served(e, call))?;
+        let input = query::decode(service, operation, &fields)?;
+        let output = self.call(service, operation, &context, input).await?;
+        Ok(query::answer(service, operation, &output, &call.request_id))
+    }
+
+    async fn call(
+        &self,
+        service: &'static ServiceModel,
+        operation: &Operation,
+        context: &Context,
+        input: serde_json::Value,
+    ) -> Result<serde_json::Value, ServiceError> {
+        let name = operation.name.as_str();
+        match self.inner.services.get(service.signing_name.as_str()) {
+            Some(target) => target.call(context, name, input).await,
+            None => Err(ServiceError::not_implemented(&service.name, name)),
+        }
+    }
+
+    async fn invoke(
+        &self,
+        operation: &'static str,
+        endpoint: String,
+        parts: Parts,
+        body: Incoming,
+        call: &mut Call,
+    ) -> Result<Response<Body>, ServiceError> {
+        let region = &self.inner.region;
+        // Endpoint names are lower-cased in this ARN (SEMANTICS, "IAM").
+        let arn = format!(
+            "arn:aws:sagemaker:{region}:{}:endpoint/{}",
+            self.inner.account,
+            endpoint.to_lowercase()
+        );
+        call.resource = Some(arn);
+        let (context, body) =
+            self.authenticate("sagemaker", &parts, body, MAX_INVOCATION, call).await?;
+        if operation != "InvokeEndpoint" || parts.method != Method::POST {
+            return Err(ServiceError::not_implemented("sagemaker-runtime", operation));
+        }
+        let invocation = Invocation { endpoint, headers: parts.headers, body };
+        let invoked = self.inner.sagemaker.invoke(&context, invocation).await?;
+        let mut response = Response::new(full(invoked.body));
+        *response.headers_mut() = invoked.headers;
+        request_id(&mut response, "x-amzn-requestid", &call.request_id);
+        Ok(response)
+    }
+
+    /// Reads the body and verifies the signature over it; what passes may do what it asks for.
+    async fn authenticate(
+        &self,
+        service: &str,
+        parts: &Parts,
+        body: Incoming,
+        limit: usize,
+        call: &mut Call,
+    ) -> Result<(Context, Bytes), ServiceError> {
+        // Who is nobody is refused before a byte of the body is read.
+        if !parts.headers.contains_key(http::header::AUTHORIZATION)
+            && !parts.uri.query().is_some_and(|q| q.contains("X-Amz-Signature="))
+        {
+            return Err(ServiceError::new(
+                "MissingAuthenticationTokenException",
+                403,
+                "Missing Authentication Token",
+            ));
+        }
+        let body = match Limited::new(body, limit).collect().await {
+            Ok(collected) => collected.to_bytes(),
+            Err(e) if e.is::<LengthLimitError>() => {
+                return Err(ServiceError::new(
+                    "RequestEntityTooLargeException",
+                    413,
+                    format!("the body is larger than {limit} bytes"),
+                ));
+            }
+            Err(e) => {
+                return Err(ServiceError::new(
+                    "RequestTimeoutException",
+                    400,
+                    format!("the body could not be read: {e}"),
+                ));
+            }
+        };
+        let now = call.time;
+        let found = std::sync::Mutex::new(None);
+        let credentials = self.inner.credentials.clone();
+        let signed = Signed { parts, body: &body, service, now_ms: now.0 };
+        let verified = sigv4::verify(signed, |access_key, _token| {
+            let secret = credentials.lookup(access_key, now).map_err(|unknown| match unknown {
+                NoKey::NoSuchKey | NoKey::Inactive => SignatureRefusal::Unknown,
+                NoKey::Expired => SignatureRefusal::Expired,
+            })?;
+            *found.lock().unwrap_or_else(PoisonError::into_inner) = Some(secret.caller);
+            Ok(kennel_wire::Secret { key: secret.secret, session_token: secret.session_token })
+        })
+        .await?;
+        let found = found.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let caller = found.ok_or_else(ServiceError::internal)?;
+        call.caller = Some(caller.clone());
+        let resource = call.resource.as_deref().unwrap_or("*");
+        self.inner
+            .authorizer
+            .authorize(&caller, &call.action, resource)
+            .map_err(ServiceError::access_denied)?;
+        call.allowed = true;
+        let context = Context {
+            request_id: call.request_id.clone(),
+            caller,
+            region: verified.region,
+            now,
+            endpoint: self.inner.url.clone(),
+        };
+        Ok((context, body))
+    }
+
+    async fn s3(&self, request: Request<Incoming>, mut call: Call) -> Response<Body> {
+        call.service = "s3";
+        let mut response = self.inner.s3.call(request).await;
+        let note = response.extensions_mut().remove::<AccessNote>().unwrap_or_default();
+        call.request_id = note.request_id;
+        call.action = note.action.unwrap_or_else(|| "s3".to_owned());
+        call.resource = note.resource;
+        call.caller = note.caller;
+        let error = note.error_code;
+        call.allowed = call.caller.is_some() && error.as_deref() != Some("AccessDenied");
+        self.record(call, response.status(), error).await;
+        response
+    }
+
+    async fn unknown(
+        &self,
+        unknown: &Unknown,
+        parts: &Parts,
+        body: Incoming,
+        call: &mut Call,
+    ) -> (Response<Body>, Option<String>) {
+        let scope = parts
+            .headers
+            .get(http::header::AUTHORIZATION)
+            .and_then(|value| value.to_str().ok())
+            .and_then(kennel_wire::Scope::from_authorization);
+        let service = scope.map(|scope| scope.service).unwrap_or_default();
+        let error = match self.authenticate(&service, parts, body, MAX_CALL, call).await {
+            Ok(_) => unknown.error(),
+            Err(error) => error,
+        };
+        let encoded = match unknown.json {
+            true => json::error(None, &error, &call.request_id),
+            false => query::error(None, &error, &call.request_id),
+        };
+        (respond(encoded), Some(error.code))
+    }
+
+    async fn record(&self, call: Call, status: StatusCode, error: Option<String>) {
+        let microseconds = i64::try_from(call.started.elapsed().as_micros()).unwrap_or(i64::MAX);
+        let record = Record {
+            time: call.time,
+            request_id: call.request_id,
+            principal: call.caller.as_ref().map(Caller::arn),
+            access_key: call.caller.map(|caller| caller.access_key),
+            source: call.source.ip().to_string(),
+            service: call.service,
+            action: call.action,
+            resource: call.resource,
+            allowed: call.allowed,
+            status: status.as_u16(),
+            error,
+            microseconds,
+        };
+        self.inner.access.record(record).await;
+    }
+}
+
+/// The service as IAM's actions name it.
+fn service_name(model: &'static ServiceModel) -> &'static str {
+    match model.name.as_str() {
+        "cloudwatch" => "cloudwatch",
+        _ => &model.signing_name,
+    }
+}
+
+/// Names under which buckets are virtual hosts.
+fn base_domains(region: &str) -> Vec<String> {
+    vec![
+        "localhost".to_owned(),
+        "s3.localhost".to_owned(),
+        "s3.amazonaws.com".to_owned(),
+        format!("s3.{region}.amazonaws.com"),
+    ]
+}
+
+/// An operation that Kennel does not serve is worth a line in the log: somebody misses it.
+fn not_served(error: &ServiceError, call: &Call) {
+    tracing::warn!("`{}` was asked for: {}", call.action, error.message);
+}
+
+fn encode(
+    protocol: Protocol,
+    outcome: Result<Encoded, ServiceError>,
+    call: &Call,
+) -> (Response<Body>, Option<String>) {
+    match outcome {
+        Ok(encoded) => (respond(encoded), None),
+        Err(error) => {
+            if error.status >= 500 && error.status != 501 && error.status != 503 {
+                tracing::error!("{} failed, request id {}", call.action, call.request_id);
+            }
+            let encoded = match protocol {
+                Protocol::Json(model) => json::error(Some(model), &error, &call.request_id),
+                Protocol::Query(model) => query::error(Some(model), &error, &call.request_id),
+                Protocol::RestJson => rest::json_error(&error, &call.request_id),
+            };
+            (respond(encoded), Some(error.code))
+        }
+    }
+}
+
+fn full(bytes: Bytes) -> Body {
+    S3Body::from(bytes)
+}
+
+fn respond(encoded: Encoded) -> Response<Body> {
+    let mut response = Response::new(full(Bytes::from(encoded.body)));
+    *response.status_mut() =
+        StatusCode::from_u16(encoded.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let headers = response.headers_mut();
+    headers.insert(http::header::CONTENT_TYPE, HeaderValue::from_static(encoded.content_type));
+    for (name, value) in encoded.headers {
+        let name = HeaderName::from_bytes(name.as_bytes());
+        if let (Ok(name), Ok(value)) = (name, HeaderValue::from_str(&value)) {
+            headers.insert(name, value);
+        }
+    }
+    response
+}
+
+fn request_id(response: &mut Response<Body>, header: &'static str, id: &str) {
+    if let Ok(value) = HeaderValue::from_str(id) {
+        response.headers_mut().insert(HeaderName::from_static(header), value);
+    }
+}
