@@ -85,7 +85,8 @@ fn unpack_into(compressed: impl Read, folder: &Path, limits: Limits) -> Result<(
         for part in name.components() {
             match part {
                 Component::Normal(part) => path.push(part),
-                Component::CurDir => {}
+                // The SageMaker SDK packs with a leading `/`; like tar itself we take it for relative.
+                Component::CurDir | Component::RootDir => {}
                 _ => return Err(refuse("leaves the folder")),
             }
         }
