@@ -29,6 +29,8 @@ for split in ("train", "test"):
         os.makedirs(os.path.dirname(path), exist_ok=True)
         with open(path, "wb") as file:
             file.write(os.urandom(500 + number))
+        # S3 knows whole seconds: a file of this very second would count as newer than its upload.
+        os.utime(path, (1_700_000_000, 1_700_000_000))
         names.append(name)
 out = aws("s3", "cp", folder, f"s3://{bucket}/dogs/", "--recursive", "--no-progress")
 assert out.count("upload:") == 24, out

@@ -3,6 +3,7 @@
 import json
 import os
 import tempfile
+import time
 
 import boto3
 import sagemaker
@@ -13,17 +14,21 @@ from sagemaker.serializers import IdentitySerializer
 
 from common import eventually
 
-sleep = sagemaker.session.time.sleep
 
 
 class Clock:
-    """The SDK polls every 5 to 30 s; this makes only its own sleeps short."""
+    """The SDK polls every 5 to 30 s; this makes its own clock, and nobody else's, 50 times as fast."""
+
+    begun = time.time()
 
     def __getattr__(self, name):
-        return getattr(__import__("time"), name)
+        return getattr(time, name)
+
+    def time(self):
+        return self.begun + (time.time() - self.begun) * 50
 
     def sleep(self, seconds):
-        sleep(seconds / 50)
+        time.sleep(seconds / 50)
 
 
 sagemaker.session.time = Clock()

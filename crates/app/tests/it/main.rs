@@ -6,6 +6,7 @@
 mod cli;
 mod container;
 mod demo;
+mod platform;
 mod python;
 mod support;
 mod train;
