@@ -30,6 +30,8 @@ OPERATIONS = {
         CreateAccessKey ListAccessKeys DeleteAccessKey UpdateAccessKey GetAccessKeyLastUsed
         AttachUserPolicy DetachUserPolicy ListAttachedUserPolicies
         PutUserPolicy GetUserPolicy DeleteUserPolicy ListUserPolicies
+        TagUser UntagUser ListUserTags PutUserPermissionsBoundary DeleteUserPermissionsBoundary
+        UpdateRoleDescription ListGroupsForUser ListInstanceProfilesForRole
     """,
     "sagemaker": """
         CreateTrainingJob DescribeTrainingJob StopTrainingJob ListTrainingJobs UpdateTrainingJob

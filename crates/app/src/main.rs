@@ -48,6 +48,10 @@ enum Command {
     Platform(kennel_client::Command),
 }
 
+/// What is logged where KENNEL_LOG says nothing. s3s calls every mistake of a caller an error; the access
+/// records have them.
+const LOG: &str = "info,s3s=off";
+
 fn main() -> ExitCode {
     // A child of the platform on its way to its own program; it knows no flags and no log.
     if std::env::args_os().nth(1).is_some_and(|name| name == kennel_hosting::launch::SUBCOMMAND) {
@@ -55,7 +59,7 @@ fn main() -> ExitCode {
     }
     let cli = Cli::parse();
     let filter = tracing_subscriber::EnvFilter::try_from_env("KENNEL_LOG")
-        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(LOG));
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)

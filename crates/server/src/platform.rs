@@ -193,6 +193,7 @@ impl Platform {
             ],
             sagemaker: sagemaker.clone(),
             credentials: Arc::new(iam.clone()),
+            iam: iam.clone(),
             authorizer: Arc::new(gateway::Authenticated),
             objects,
             access: access_log,

@@ -84,14 +84,7 @@ impl Platform {
             command.env("FLOW_PHOTOS", photos);
         }
         let ran = Ran::of(&mut command);
-        assert_eq!(
-            ran.code,
-            Some(0),
-            "{name}:\n{}\n{}\n{}",
-            ran.out,
-            ran.err,
-            log_of(&self.home)
-        );
+        assert_eq!(ran.code, Some(0), "{name}:\n{}\n{}\n{}", ran.out, ran.err, log_of(&self.home));
     }
 
     #[track_caller]
@@ -214,7 +207,16 @@ fn a_job_survives_kill_9_of_the_server_and_an_endpoint_comes_back() {
     // Many epochs on few photos: long enough to be killed in the middle, each step tiny.
     platform
         .run(&[
-            "job", "start", "long", "--data", &data, "-H", "epochs=4000", "-H", "batch_size=8", "-H",
+            "job",
+            "start",
+            "long",
+            "--data",
+            &data,
+            "-H",
+            "epochs=4000",
+            "-H",
+            "batch_size=8",
+            "-H",
             "early_stopping=0",
         ])
         .ok();

@@ -5,9 +5,9 @@ pub mod access;
 pub(crate) mod listen;
 pub mod tls;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
-use std::sync::{Arc, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use bytes::Bytes;
@@ -18,12 +18,13 @@ use hyper::body::Incoming;
 use kennel_wire::resolve::Unknown;
 use kennel_wire::sigv4::{self, Signed};
 use kennel_wire::{
-    Encoded, Operation, Route, ServiceError, ServiceModel, SignatureRefusal, json, query, resolve,
-    rest,
+    Encoded, Operation, Route, ServiceError, ServiceModel, SignatureRefusal, body, json, query,
+    resolve, rest,
 };
 
 use self::access::{AccessLog, Record};
 use crate::context::{Caller, Clock, Context, Timestamp};
+use crate::iam::Iam;
 use crate::identity::{Authorizer, Credentials, Unknown as NoKey};
 use crate::s3::{AccessNote, S3Body, S3Front, S3Options};
 use crate::sagemaker::{Invocation, SageMaker};
@@ -39,6 +40,9 @@ const MAX_CALL: usize = 4 << 20;
 /// 6,291,456).
 const MAX_INVOCATION: usize = 25 << 20;
 
+/// Operations that were asked for in vain and are remembered, so that each is logged once.
+const MISSED: usize = 1000;
+
 /// What the gateway is made of.
 pub(crate) struct GatewayOptions {
     /// The services, by signing name.
@@ -47,6 +51,8 @@ pub(crate) struct GatewayOptions {
     pub sagemaker: SageMaker,
     /// Who may sign.
     pub credentials: Arc<dyn Credentials>,
+    /// Told of every verified call.
+    pub iam: Iam,
     /// Who may do what.
     pub authorizer: Arc<dyn Authorizer>,
     /// What S3 serves.
@@ -68,6 +74,7 @@ struct Inner {
     services: HashMap<&'static str, Arc<dyn Service>>,
     sagemaker: SageMaker,
     credentials: Arc<dyn Credentials>,
+    iam: Iam,
     authorizer: Arc<dyn Authorizer>,
     s3: S3Front,
     access: AccessLog,
@@ -75,6 +82,7 @@ struct Inner {
     region: String,
     url: String,
     clock: Clock,
+    missed: Mutex<HashSet<String>>,
 }
 
 /// How a call's answer looks.
@@ -125,6 +133,7 @@ impl Gateway {
             services,
             sagemaker: options.sagemaker,
             credentials: options.credentials,
+            iam: options.iam,
             authorizer: options.authorizer,
             s3,
             access: options.access,
@@ -132,6 +141,7 @@ impl Gateway {
             region: options.region,
             url: options.url,
             clock: Clock,
+            missed: Mutex::default(),
         };
         Gateway { inner: Arc::new(inner) }
     }
@@ -210,7 +220,8 @@ impl Gateway {
     ) -> Result<Encoded, ServiceError> {
         let (context, body) =
             self.authenticate(&service.signing_name, parts, body, MAX_CALL, call).await?;
-        let operation = service.lookup(operation).inspect_err(|e| not_served(e, call))?;
+        let operation = service.lookup(operation).inspect_err(|_| self.missed(&call.action))?;
+        let body = body::inflate(&parts.headers, body, MAX_CALL)?;
         let input = json::decode(service, operation, &body)?;
         let output = self.call(service, operation, &context, input).await?;
         Ok(json::answer(service, operation, &output, &call.request_id))
@@ -227,13 +238,14 @@ impl Gateway {
             self.authenticate(&service.signing_name, parts, body, MAX_CALL, call).await?;
         let fields = match parts.method {
             Method::GET => query::fields(parts.uri.query().unwrap_or_default().as_bytes()),
-            _ => query::fields(&body),
+            _ => query::fields(&body::inflate(&parts.headers, body, MAX_CALL)?),
         };
         if let Some((_, action)) = fields.iter().find(|(name, _)| name == "Action") {
             call.action =
                 format!("{}:{}", call.service, action.chars().take(128).collect::<String>());
         }
-        let operation = query::operation(service, &fields).inspect_err(|e| not_served(e, call))?;
+        let operation =
+            query::operation(service, &fields).inspect_err(|_| self.missed(&call.action))?;
         let input = query::decode(service, operation, &fields)?;
         let output = self.call(service, operation, &context, input).await?;
         Ok(query::answer(service, operation, &output, &call.request_id))
@@ -273,6 +285,10 @@ impl Gateway {
             self.authenticate("sagemaker", &parts, body, MAX_INVOCATION, call).await?;
         if operation != "InvokeEndpoint" || parts.method != Method::POST {
             return Err(ServiceError::not_implemented("sagemaker-runtime", operation));
+        }
+        if let Some(model) = ServiceModel::by_name("sagemaker-runtime") {
+            let labels = [("EndpointName", endpoint.as_str())];
+            rest::decode_head(model, model.lookup(operation)?, &labels, &parts.headers)?;
         }
         let invocation = Invocation { endpoint, headers: parts.headers, body };
         let invoked = self.inner.sagemaker.invoke(&context, invocation).await?;
@@ -319,7 +335,7 @@ impl Gateway {
             }
         };
         let now = call.time;
-        let found = std::sync::Mutex::new(None);
+        let found = Mutex::new(None);
         let credentials = self.inner.credentials.clone();
         let signed = Signed { parts, body: &body, service, now_ms: now.0 };
         let verified = sigv4::verify(signed, |access_key, _token| {
@@ -340,6 +356,7 @@ impl Gateway {
             .authorize(&caller, &call.action, resource)
             .map_err(ServiceError::access_denied)?;
         call.allowed = true;
+        self.inner.iam.note_use(&caller, call.service, &verified.region, now);
         let context = Context {
             request_id: call.request_id.clone(),
             caller,
@@ -359,6 +376,9 @@ impl Gateway {
         call.resource = note.resource;
         call.caller = note.caller;
         let error = note.error_code;
+        if let Some(caller) = &call.caller {
+            self.inner.iam.note_use(caller, "s3", &self.inner.region, call.time);
+        }
         call.allowed = call.caller.is_some() && error.as_deref() != Some("AccessDenied");
         self.record(call, response.status(), error).await;
         response
@@ -378,7 +398,10 @@ impl Gateway {
             .and_then(kennel_wire::Scope::from_authorization);
         let service = scope.map(|scope| scope.service).unwrap_or_default();
         let error = match self.authenticate(&service, parts, body, MAX_CALL, call).await {
-            Ok(_) => unknown.error(),
+            Ok(_) => {
+                self.missed(&unknown.asked);
+                unknown.error()
+            }
             Err(error) => error,
         };
         let encoded = match unknown.json {
@@ -386,6 +409,14 @@ impl Gateway {
             false => query::error(None, &error, &call.request_id),
         };
         (respond(encoded), Some(error.code))
+    }
+
+    /// What a caller wanted and Kennel does not have is worth a line in the log, once.
+    fn missed(&self, asked: &str) {
+        let mut missed = self.inner.missed.lock().unwrap_or_else(PoisonError::into_inner);
+        if missed.len() < MISSED && missed.insert(asked.to_owned()) {
+            tracing::warn!("`{asked}` was asked for, which Kennel does not serve");
+        }
     }
 
     async fn record(&self, call: Call, status: StatusCode, error: Option<String>) {
@@ -424,11 +455,6 @@ fn base_domains(region: &str) -> Vec<String> {
         "s3.amazonaws.com".to_owned(),
         format!("s3.{region}.amazonaws.com"),
     ]
-}
-
-/// An operation that Kennel does not serve is worth a line in the log: somebody misses it.
-fn not_served(error: &ServiceError, call: &Call) {
-    tracing::warn!("`{}` was asked for: {}", call.action, error.message);
 }
 
 fn encode(

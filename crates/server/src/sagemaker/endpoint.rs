@@ -5,6 +5,7 @@ mod instance;
 pub(super) mod invoke;
 pub(super) mod live;
 pub(super) mod reconcile;
+pub(super) mod usage;
 
 use std::collections::BTreeMap;
 

@@ -142,7 +142,8 @@ impl SageMaker {
     pub async fn run(&self, shutdown: watch::Receiver<bool>) {
         tokio::join!(
             training::reconcile::run(self.inner.clone(), shutdown.clone()),
-            endpoint::reconcile::run(self.inner.clone(), shutdown),
+            endpoint::reconcile::run(self.inner.clone(), shutdown.clone()),
+            endpoint::usage::run(self.inner.clone(), shutdown),
         );
     }
 

@@ -3,8 +3,7 @@
 use std::path::Path;
 
 use kennel_store::objects::{
-    FileStore, Materialized, Metadata, ObjectError, ObjectStore as _, PartOptions, Placement,
-    PutOptions,
+    FileStore, Materialized, Metadata, ObjectError, PartOptions, Placement, PutOptions,
 };
 use kennel_wire::ServiceError;
 
@@ -132,11 +131,6 @@ impl Objects {
         path: &Path,
     ) -> Result<String, TransferError> {
         Ok(self.store.get_to_file(&location.bucket, &location.key, path).await?.etag)
-    }
-
-    /// The ETag of an object.
-    pub(super) async fn etag(&self, location: &Location) -> Result<String, TransferError> {
-        Ok(self.store.info(&location.bucket, &location.key).await?.etag)
     }
 
     /// Stores a file as an object.

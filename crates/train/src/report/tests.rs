@@ -74,7 +74,10 @@ fn well_formed(html: &str) -> Vec<Element> {
                     .map(|attribute| {
                         let attribute = attribute.unwrap();
                         let key = String::from_utf8(attribute.key.as_ref().to_vec()).unwrap();
-                        let value = attribute.unescape_value().unwrap().into_owned();
+                        let value = attribute
+                            .normalized_value(quick_xml::XmlVersion::Implicit1_0)
+                            .unwrap()
+                            .into_owned();
                         (key, value)
                     })
                     .collect();
@@ -82,7 +85,7 @@ fn well_formed(html: &str) -> Vec<Element> {
             }
             Event::End(_) => depth -= 1,
             Event::Text(text) => {
-                text.xml_content().unwrap();
+                text.xml10_content().unwrap();
             }
             Event::Eof => break,
             _ => {}
