@@ -14,6 +14,8 @@ pub struct Config {
     pub server: Server,
     /// `[runtimes.NAME]`.
     pub runtimes: BTreeMap<String, Runtime>,
+    /// `[remote_s3.BUCKET]`.
+    pub remote_s3: BTreeMap<String, RemoteS3>,
 }
 
 /// `[server]`: what `kennel up`'s flags say otherwise.
@@ -36,6 +38,94 @@ pub struct Server {
 pub struct Runtime {
     /// The Python interpreter.
     pub python: PathBuf,
+}
+
+/// `[remote_s3.BUCKET]`: a bucket elsewhere that training jobs may read.
+///
+/// The keys to sign with are named, not written here: either two (or three) environment variables of
+/// `kennel up`, or a profile of `~/.aws/credentials`.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RemoteS3 {
+    /// `https://host[:port]`; AWS where it is absent.
+    pub endpoint: Option<String>,
+    /// Region; `us-east-1` where it is absent.
+    pub region: Option<String>,
+    /// Environment variable with the access key id.
+    pub access_key_id_env: Option<String>,
+    /// Environment variable with the secret access key.
+    pub secret_access_key_env: Option<String>,
+    /// Environment variable with the session token, for temporary keys.
+    pub session_token_env: Option<String>,
+    /// Profile of `~/.aws/credentials` with static keys.
+    pub profile: Option<String>,
+    /// Whether the endpoint may be plain HTTP.
+    pub allow_http: bool,
+    /// The bucket in the path instead of the host name; by default where `endpoint` is given, and
+    /// where the bucket has a dot, which certificates of virtual hosts do not cover.
+    pub path_style: Option<bool>,
+}
+
+impl RemoteS3 {
+    /// The region to sign for.
+    pub fn region(&self) -> &str {
+        self.region.as_deref().unwrap_or("us-east-1")
+    }
+
+    /// `https://host[:port]` without the bucket.
+    pub fn url(&self) -> String {
+        match &self.endpoint {
+            Some(endpoint) => endpoint.trim_end_matches('/').to_owned(),
+            None => format!("https://s3.{}.amazonaws.com", self.region()),
+        }
+    }
+
+    /// Whether the bucket goes into the path.
+    pub fn path_style(&self, bucket: &str) -> bool {
+        self.path_style.unwrap_or(self.endpoint.is_some() || bucket.contains('.'))
+    }
+
+    fn check(&self, bucket: &str) -> Result<(), String> {
+        // Both become part of an address.
+        let plain = |text: &str| {
+            !text.is_empty()
+                && text
+                    .bytes()
+                    .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_'))
+        };
+        if !plain(bucket) {
+            return Err(format!("`{bucket}` is not a bucket name"));
+        }
+        if !plain(self.region()) {
+            return Err(format!("region: `{}` is not a region", self.region()));
+        }
+        let url = self.url();
+        let uri: http::Uri =
+            url.parse().map_err(|e| format!("endpoint: `{url}` is not an address: {e}"))?;
+        let whole = uri.path() == "/" && uri.query().is_none();
+        let authority = uri.authority().is_some_and(|a| !a.as_str().contains('@'));
+        match uri.scheme_str() {
+            Some("https") if whole && authority => {}
+            Some("http") if whole && authority && self.allow_http => {}
+            Some("http") if whole && authority => {
+                return Err(format!(
+                    "endpoint: `{url}` is plain HTTP, which anybody between can read and change; say `allow_http = true` if that is meant"
+                ));
+            }
+            _ => {
+                return Err(format!("endpoint: `{url}` is not of the form https://host:port"));
+            }
+        }
+        let pair = self.access_key_id_env.is_some() && self.secret_access_key_env.is_some();
+        let none = self.access_key_id_env.is_none()
+            && self.secret_access_key_env.is_none()
+            && self.session_token_env.is_none();
+        if self.profile.is_some() && none || self.profile.is_none() && pair {
+            Ok(())
+        } else {
+            Err("either `access_key_id_env` and `secret_access_key_env` (names of environment variables) or `profile` says which keys to use".to_owned())
+        }
+    }
 }
 
 /// Why a configuration cannot be used.
@@ -94,6 +184,9 @@ impl Config {
                 )));
             }
         }
+        for (bucket, remote) in &config.remote_s3 {
+            remote.check(bucket).map_err(|e| invalid(format!("remote_s3.{bucket}: {e}")))?;
+        }
         Ok(config)
     }
 }
@@ -130,6 +223,35 @@ mod tests {
         assert!(load("[server]\naccount = \"12\"\n").is_err());
         let error = load("[runtimes.pytorch]\npython = \"/no/python\"\n").unwrap_err().to_string();
         assert!(error.contains("/no/python"), "{error}");
+    }
+
+    #[test]
+    fn remote_buckets_name_their_keys_and_an_address() {
+        let keys = "access_key_id_env = \"A\"\nsecret_access_key_env = \"B\"\n";
+        let of = |bucket: &str, rest: &str| load(&format!("[remote_s3.{bucket}]\n{rest}"));
+        let config = of("photos", &format!("endpoint = \"https://minio:9000/\"\n{keys}")).unwrap();
+        let remote = &config.remote_s3["photos"];
+        assert_eq!(remote.url(), "https://minio:9000");
+        assert!(remote.path_style("photos"));
+        let aws = of("photos", "profile = \"default\"\nregion = \"eu-west-1\"\n").unwrap();
+        let remote = &aws.remote_s3["photos"];
+        assert_eq!(remote.url(), "https://s3.eu-west-1.amazonaws.com");
+        assert!(!remote.path_style("photos") && remote.path_style("my.photos"));
+        for (bucket, rest, said) in [
+            ("photos", String::new(), "which keys"),
+            ("photos", "access_key_id_env = \"A\"".to_owned(), "which keys"),
+            ("photos", format!("profile = \"p\"\n{keys}"), "which keys"),
+            ("photos", format!("endpoint = \"http://minio:9000\"\n{keys}"), "allow_http"),
+            ("photos", format!("endpoint = \"minio:9000\"\n{keys}"), "https://host:port"),
+            ("photos", format!("endpoint = \"https://u:p@minio\"\n{keys}"), "https://host:port"),
+            ("photos", format!("endpoint = \"https://minio/path\"\n{keys}"), "https://host:port"),
+            ("photos", format!("region = \"a/b\"\n{keys}"), "not a region"),
+            ("photos", format!("secret = \"x\"\n{keys}"), "secret"),
+            ("\"a/b\"", keys.to_owned(), "not a bucket name"),
+        ] {
+            let error = of(bucket, &rest).unwrap_err().to_string();
+            assert!(error.contains(said), "{rest}: {error}");
+        }
     }
 
     #[test]

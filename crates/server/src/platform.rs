@@ -16,6 +16,7 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 
 use crate::cloudwatch::{self, Metrics};
+use crate::config::RemoteS3;
 use crate::context::Clock;
 use crate::folder::{DataFolder, FolderError, ServerInfo};
 use crate::gateway::{self, Gateway, GatewayOptions, tls};
@@ -39,6 +40,8 @@ pub struct Options {
     pub account: Option<String>,
     /// Interpreters by runtime.
     pub runtimes: BTreeMap<String, PathBuf>,
+    /// Buckets elsewhere, by name.
+    pub remote_s3: BTreeMap<String, RemoteS3>,
     /// The kennel binary, for children.
     pub kennel: PathBuf,
 }
@@ -53,6 +56,7 @@ impl Options {
             region: "us-east-1".to_owned(),
             account: None,
             runtimes: BTreeMap::new(),
+            remote_s3: BTreeMap::new(),
             kennel,
         }
     }
@@ -177,6 +181,7 @@ impl Platform {
             data: data.clone(),
             kennel: options.kennel,
             runtimes: options.runtimes,
+            remote_s3: options.remote_s3,
             url: url.clone(),
             region: options.region.clone(),
             account: account.clone(),

@@ -20,7 +20,7 @@ mod types;
 use async_trait::async_trait;
 
 pub use error::{BodyError, ObjectError};
-pub use materialize::{Materialized, Placement, Refused};
+pub use materialize::{Materialized, Placement, Refused, path_below};
 pub use multipart::{MIN_PART, WantedPart};
 pub use reader::OpenObject;
 pub use rows::MIGRATIONS;

@@ -66,6 +66,7 @@ pub(crate) fn up(arguments: Up) -> anyhow::Result<()> {
         region: arguments.region.or(file.server.region).unwrap_or(defaults.region.clone()),
         account: arguments.account.or(file.server.account),
         runtimes: file.runtimes.into_iter().map(|(name, r)| (name, r.python)).collect(),
+        remote_s3: file.remote_s3,
         ..defaults
     };
     if !options.bind.is_loopback() {

@@ -36,7 +36,7 @@ use crate::service::{Answer, Service};
 pub use endpoint::invoke::{Invocation, Invoked};
 pub use image::NATIVE_IMAGE;
 pub use rows::MIGRATIONS;
-pub use toolkit::ToolkitError;
+pub use toolkit::{INSTALLED, ToolkitError};
 
 /// What the service is made of.
 #[derive(Debug)]
@@ -59,6 +59,8 @@ pub struct Options {
     pub kennel: PathBuf,
     /// Interpreters by runtime, from the configuration.
     pub runtimes: BTreeMap<String, PathBuf>,
+    /// Buckets elsewhere, by name, from the configuration.
+    pub remote_s3: BTreeMap<String, crate::config::RemoteS3>,
     /// How children reach this server.
     pub url: String,
     /// Region of ARNs made outside of a call.
@@ -118,7 +120,7 @@ impl SageMaker {
         let inner = Inner {
             rows: rows::Rows::new(options.database),
             iam: options.iam,
-            objects: objects::Objects::new(options.objects),
+            objects: objects::Objects::new(options.objects, options.remote_s3),
             logs: options.logs,
             metrics: options.metrics,
             launcher: options.launcher,

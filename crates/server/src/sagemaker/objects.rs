@@ -1,12 +1,18 @@
-//! Where training data, models and outputs come from and go to: `s3://` locations.
+//! Where training data, models and outputs come from and go to: `s3://` locations. A bucket of this
+//! platform comes first; training data may also lie in a bucket elsewhere that kennel.toml names.
 
+mod remote;
+
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use kennel_store::objects::{
-    FileStore, Materialized, Metadata, ObjectError, PartOptions, Placement, PutOptions,
+    FileStore, Materialized, Metadata, ObjectError, ObjectStore as _, PartOptions, Placement,
+    PutOptions,
 };
 use kennel_wire::ServiceError;
 
+use crate::config::RemoteS3;
 use crate::context::Timestamp;
 
 /// `s3://bucket/key-or-prefix`.
@@ -47,6 +53,24 @@ pub(super) enum TransferError {
         "NoSuchKey (404): no objects at `s3://{0}/{1}`\nhint: upload the data first, or correct the S3 URI"
     )]
     Nothing(String, String),
+    /// Neither here nor configured.
+    #[error(
+        "NoSuchBucket (404): bucket `{0}` does not exist on this platform\nhint: create it and upload the data, or, for a bucket elsewhere, add a section `[remote_s3.\"{0}\"]` to kennel.toml and restart `kennel up`"
+    )]
+    UnknownBucket(String),
+    /// A bucket elsewhere.
+    #[error(transparent)]
+    Remote(#[from] remote::RemoteError),
+    /// What is not built for buckets elsewhere.
+    #[error(
+        "not implemented: {what} in the remote bucket `{bucket}`\nhint: only input channels may be remote; name a bucket of this platform"
+    )]
+    NotImplemented {
+        /// What was to be done.
+        what: &'static str,
+        /// The bucket.
+        bucket: String,
+    },
     /// Keys that cannot become files.
     #[error("{count} keys cannot become files, the first is `{key}`: it {reason}")]
     Refused {
@@ -67,19 +91,46 @@ pub(super) enum TransferError {
     },
 }
 
-/// Data, models and outputs at `s3://` locations of this platform.
+/// Data, models and outputs at `s3://` locations.
 #[derive(Debug, Clone)]
 pub(super) struct Objects {
     store: FileStore,
+    /// Buckets elsewhere, by name; a bucket of this platform hides one of the same name.
+    remote: BTreeMap<String, RemoteS3>,
 }
 
 impl Objects {
-    pub(super) fn new(store: FileStore) -> Self {
-        Objects { store }
+    pub(super) fn new(store: FileStore, remote: BTreeMap<String, RemoteS3>) -> Self {
+        Objects { store, remote }
+    }
+
+    /// The configuration of a bucket that does not exist here.
+    async fn elsewhere(&self, bucket: &str) -> Result<Option<&RemoteS3>, TransferError> {
+        let Some(config) = self.remote.get(bucket) else { return Ok(None) };
+        match self.store.bucket(bucket).await {
+            Ok(_) => Ok(None),
+            Err(ObjectError::NoSuchBucket(_)) => Ok(Some(config)),
+            Err(e) => Err(e.into()),
+        }
+    }
+
+    /// Refuses a location in a bucket elsewhere: everything but input channels is to be here.
+    ///
+    /// # Errors
+    /// [`TransferError::NotImplemented`].
+    pub(super) async fn refuse_remote(
+        &self,
+        location: &Location,
+        what: &'static str,
+    ) -> Result<(), TransferError> {
+        match self.elsewhere(&location.bucket).await? {
+            Some(_) => Err(TransferError::NotImplemented { what, bucket: location.bucket.clone() }),
+            None => Ok(()),
+        }
     }
 
     /// Lays out what is below a prefix as files, linked where `link` says that only trusted programs
-    /// read them.
+    /// read them, downloaded where the bucket is elsewhere.
     ///
     /// # Errors
     /// When there is nothing, or something that cannot be a file.
@@ -89,7 +140,15 @@ impl Objects {
         folder: &Path,
         link: bool,
     ) -> Result<Materialized, TransferError> {
-        let done = self.lay_out(location, folder, link).await?;
+        let done = match self.elsewhere(&location.bucket).await? {
+            Some(config) => remote::fetch(&location.bucket, config, &location.key, folder).await?,
+            None => self.lay_out(location, folder, link).await.map_err(|e| match e {
+                TransferError::Object(ObjectError::NoSuchBucket(bucket)) => {
+                    TransferError::UnknownBucket(bucket)
+                }
+                other => other,
+            })?,
+        };
         if done.files == 0 {
             return Err(TransferError::Nothing(location.bucket.clone(), location.key.clone()));
         }
@@ -102,6 +161,7 @@ impl Objects {
         location: &Location,
         folder: &Path,
     ) -> Result<Materialized, TransferError> {
+        self.refuse_remote(location, "checkpoints").await?;
         self.lay_out(location, folder, false).await
     }
 
@@ -130,6 +190,7 @@ impl Objects {
         location: &Location,
         path: &Path,
     ) -> Result<String, TransferError> {
+        self.refuse_remote(location, "models and sources").await?;
         Ok(self.store.get_to_file(&location.bucket, &location.key, path).await?.etag)
     }
 
@@ -140,6 +201,7 @@ impl Objects {
         path: &Path,
         now: Timestamp,
     ) -> Result<(), TransferError> {
+        self.refuse_remote(location, "outputs").await?;
         let options = PutOptions {
             part: PartOptions { now: now.0, ..PartOptions::default() },
             metadata: Metadata {
@@ -194,16 +256,4 @@ fn files_below(root: &Path) -> std::io::Result<Vec<(String, std::path::PathBuf)>
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn locations_are_bucket_and_key() {
-        let of = |uri| Location::parse(uri).map(|l| (l.bucket, l.key)).ok();
-        assert_eq!(of("s3://b/p/q"), Some(("b".to_owned(), "p/q".to_owned())));
-        assert_eq!(of("s3://b"), Some(("b".to_owned(), String::new())));
-        assert_eq!(of("s3:///p"), None);
-        assert_eq!(of("file:///etc/passwd"), None);
-        assert_eq!(of(""), None);
-    }
-}
+mod tests;

@@ -37,6 +37,9 @@ const MODULES: &[(&str, &str)] = modules![
     "train.py",
 ];
 
+/// File in the folder of a runtime that `kennel runtime install` writes last.
+pub const INSTALLED: &str = "complete";
+
 /// Where the toolkit is, and the interpreters.
 #[derive(Debug)]
 pub(super) struct Toolkit {
@@ -80,9 +83,11 @@ impl Toolkit {
         if let Some(python) = self.configured.get(runtime) {
             return Ok(Interpreter { python: python.clone(), note: None });
         }
-        let installed = self.data.join("runtimes").join(runtime).join("bin").join("python");
-        if installed.is_file() {
-            return Ok(Interpreter { python: installed, note: None });
+        let installed = self.data.join("runtimes").join(runtime);
+        let python = installed.join("bin").join("python");
+        // Without the marker `kennel runtime install` is at work there, or was interrupted.
+        if installed.join(INSTALLED).is_file() && python.is_file() {
+            return Ok(Interpreter { python, note: None });
         }
         let path = std::env::var_os("PATH").unwrap_or_default();
         let found = std::env::split_paths(&path)

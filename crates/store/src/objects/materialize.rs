@@ -85,7 +85,7 @@ impl FileStore {
         loop {
             let page = self.database.read(|db| list::list(db, bucket, &options))??;
             for info in &page.objects {
-                let outcome = match relative(&info.key, prefix) {
+                let outcome = match path_below(&info.key, prefix) {
                     Ok(path) => self.lay_out_one(bucket, info, &target.join(path), placement),
                     Err(reason) => Ok(Placed::Refused(reason)),
                 };
@@ -211,8 +211,12 @@ fn collision() -> Placed {
     Placed::Refused("another key makes this path a folder, or a file of its folder".to_owned())
 }
 
-/// The path of a key below a prefix.
-fn relative(key: &str, prefix: &str) -> Result<PathBuf, String> {
+/// The path of a key below a prefix: the rule that keeps every key of a stranger below the folder it is
+/// laid out in.
+///
+/// # Errors
+/// What is wrong with the key, to follow `it …`.
+pub fn path_below(key: &str, prefix: &str) -> Result<PathBuf, String> {
     let mut rest = key.strip_prefix(prefix).unwrap_or(key);
     if rest.is_empty() {
         rest = key.trim_end_matches('/').rsplit('/').next().unwrap_or_default();
@@ -260,7 +264,7 @@ mod tests {
 
     #[test]
     fn keys_become_paths_below_the_target_or_are_refused() {
-        let path = |key, prefix| relative(key, prefix).ok();
+        let path = |key, prefix| path_below(key, prefix).ok();
         let some = |p: &str| Some(PathBuf::from(p));
         assert_eq!(path("train/a/b.jpg", "train/"), some("a/b.jpg"));
         assert_eq!(path("train/a/b.jpg", "train"), some("a/b.jpg"));
