@@ -43,6 +43,9 @@ enum Command {
     /// Engines that run the networks: list, install, bench
     #[command(subcommand)]
     Engine(commands::engine::Command),
+    /// Python environments for training scripts: install, list
+    #[command(subcommand)]
+    Runtime(commands::runtime::Command),
     // Clients of the platform's AWS APIs; the variants are in the crate.
     #[command(flatten)]
     Platform(kennel_client::Command),
@@ -77,6 +80,7 @@ fn main() -> ExitCode {
         Command::Data(command) => commands::data::run(command),
         Command::Hub(command) => commands::hub::run(command),
         Command::Engine(command) => commands::engine::run(command),
+        Command::Runtime(command) => commands::runtime::run(command),
         Command::Platform(command) => commands::platform_client::run(command),
     };
     match outcome {
@@ -113,6 +117,7 @@ pub(crate) fn code_of(error: &anyhow::Error) -> ErrorCode {
             kennel_base::HyperparameterError,
             kennel_server::config::ConfigError,
             kennel_server::platform::StartError,
+            commands::runtime::RuntimeError,
             output::UsageError
         );
     }

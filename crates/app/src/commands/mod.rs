@@ -8,6 +8,7 @@ pub(crate) mod evaluate;
 pub(crate) mod hub;
 pub(crate) mod platform_client;
 pub(crate) mod predict;
+pub(crate) mod runtime;
 pub(crate) mod serve;
 pub(crate) mod train;
 pub(crate) mod up;
