@@ -21,9 +21,16 @@ class Deployed:
         self.count = count
 
     def __enter__(self):
+        self.kennel.__enter__()
+        try:
+            return self.deploy()
+        except BaseException:
+            self.kennel.__exit__()
+            raise
+
+    def deploy(self):
         import boto3
 
-        self.kennel.__enter__()
         found = self.kennel.environment()
         self.keys = self.kennel.keys()
         session = boto3.Session(found["AWS_ACCESS_KEY_ID"], found["AWS_SECRET_ACCESS_KEY"],

@@ -27,7 +27,11 @@ class Kennel:
         started = time.perf_counter()
         self.process = subprocess.Popen([KENNEL, "up", "--data-dir", self.data, "--port", "0"],
                                         stdout=subprocess.PIPE, stderr=self.log, env=clean_environment())
-        line = self.process.stdout.readline().decode().strip()
+        try:
+            line = self.process.stdout.readline().decode().strip()
+        except BaseException:
+            stop(self.process)
+            raise
         self.first_line = time.perf_counter() - started
         if not line:
             raise SystemExit(f"`kennel up` ended at once; its log: {self.log.name}")
@@ -66,14 +70,21 @@ class Moto:
         self.process = subprocess.Popen([program, "-H", "127.0.0.1", "-p", str(self.address[1])],
                                         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         self.pid = self.process.pid
+        try:
+            self.wait()
+        except BaseException:
+            stop(self.process)
+            raise
+        return self
+
+    def wait(self):
         end = time.monotonic() + 60
         while True:
             try:
                 client.connect(self.address).close()
-                return self
+                return
             except OSError:
                 if self.process.poll() is not None or time.monotonic() > end:
-                    stop(self.process)
                     raise SystemExit("moto_server does not start") from None
                 time.sleep(0.05)
 

@@ -239,7 +239,15 @@ def large(a, scratch, kennel):
                       aws_access_key_id=found["AWS_ACCESS_KEY_ID"], aws_session_token=found.get("AWS_SESSION_TOKEN"),
                       aws_secret_access_key=found["AWS_SECRET_ACCESS_KEY"])
     s3.create_bucket(Bucket="large")
-    row = {"bytes": size, "idle_mb": server.memory(kennel.pid), "rounds": []}
+    part = os.urandom(1 << 20)
+    started = time.perf_counter()
+    with open(scratch / "write.bin", "wb", buffering=0) as file:
+        for _ in range(size >> 20):
+            file.write(part)
+        os.fsync(file.fileno())
+    written = size / 1e6 / (time.perf_counter() - started)
+    (scratch / "write.bin").unlink()
+    row = {"bytes": size, "disk_write": written, "idle_mb": server.memory(kennel.pid), "rounds": []}
     for name, put in (("put", lambda: put_whole(s3, path)),
                       ("multipart", lambda: s3.upload_file(str(path), "large", "parts"))):
         server.reset_peak(kennel.pid)
@@ -258,7 +266,7 @@ def large(a, scratch, kennel):
     stored = max((p for p in (kennel.data / "objects").rglob("*") if p.is_file() and p.stat().st_size == size),
                  key=lambda p: p.stat().st_mtime, default=None)
     rate = lambda seconds: size / 1e6 / seconds  # noqa: E731
-    for _ in range(2 if a.quick else 5):
+    for _ in range(2 if a.quick else 6):
         get = client.signed(keys, kennel.address, "s3", "GET", "/large/object")
         round_ = {"loopback_sendfile": rate(client.loopback(path, size, buffer, True)),
                   "loopback_copy": rate(client.loopback(path, size, buffer, False))}
@@ -274,12 +282,16 @@ def large(a, scratch, kennel):
         round_["boto3_get"] = rate(time.perf_counter() - started)
         round_["boto3_get_server_cpu_seconds"] = server.cpu(kennel.pid) - before
         if stored:
-            # Cold: the copy beside it is read from the disk in the same minute.
-            forget(path)
-            round_["disk"] = rate(disk(path, buffer))
-            forget(stored)
-            round_["cold_get"] = rate(client.stream(kennel.address, get, buffer, size))
+            # Cold: the very file read by us and by the server, in turn the one and the other first.
+            ways = {"disk": lambda: disk(stored, buffer),
+                    "cold_get": lambda: client.stream(kennel.address, get, buffer, size)}
+            for name in sorted(ways, reverse=len(row["rounds"]) % 2 == 0):
+                forget(stored)
+                round_[name] = rate(ways[name]())
+            # The machine may keep the disk's blocks in a cache of its own, and then loopback is the limit.
+            round_["cold_bound"] = min(round_["disk"], max(round_["loopback_sendfile"], round_["loopback_copy"]))
             disk(path, buffer)
+            disk(stored, buffer)
         row["rounds"].append(round_)
     path.unlink()
     return row
@@ -304,8 +316,8 @@ def table_s3(r):
     mid = lambda key: statistics.median(x[key] for x in big["rounds"])  # noqa: E731
     ratio = lambda x, of: f"{100 * statistics.median(row[x] / row[of] for row in big['rounds']):.0f} %"  # noqa: E731
     rows += [
-        (f"object of {big['bytes'] >> 20} MiB: put, multipart with boto3, MB/s",
-         f"{big['put']['mb_per_second']:.0f}, {big['multipart']['mb_per_second']:.0f}", ""),
+        (f"object of {big['bytes'] >> 20} MiB with boto3: put, multipart; disk written and flushed, MB/s",
+         f"{big['put']['mb_per_second']:.0f}, {big['multipart']['mb_per_second']:.0f}; {big['disk_write']:.0f}", ""),
         ("  server's peak memory of these, MB (idle before)",
          f"{big['put']['peak_mb']:.0f}, {big['multipart']['peak_mb']:.0f} ({big['idle_mb']:.0f})", "constant"),
         ("  loopback of a file: sendfile, read and send, MB/s", f"{mid('loopback_sendfile'):.0f}, {mid('loopback_copy'):.0f}", ""),
@@ -316,5 +328,5 @@ def table_s3(r):
     ]
     if "disk" in big["rounds"][0]:
         rows += [("  cold: disk, get, MB/s", f"{mid('disk'):.0f}, {mid('cold_get'):.0f}", ""),
-                 ("  cold get ÷ disk", ratio("cold_get", "disk"), "at least 80 %")]
+                 ("  cold get ÷ the slower of disk and loopback", ratio("cold_get", "cold_bound"), "at least 80 %")]
     return rows

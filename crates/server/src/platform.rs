@@ -44,6 +44,8 @@ pub struct Options {
     pub remote_s3: BTreeMap<String, RemoteS3>,
     /// The kennel binary, for children.
     pub kennel: PathBuf,
+    /// Variables of every child: where the feature cache and the installed engines are.
+    pub environment: BTreeMap<String, String>,
 }
 
 impl Options {
@@ -58,6 +60,7 @@ impl Options {
             runtimes: BTreeMap::new(),
             remote_s3: BTreeMap::new(),
             kennel,
+            environment: BTreeMap::new(),
         }
     }
 }
@@ -180,6 +183,7 @@ impl Platform {
             launcher,
             data: data.clone(),
             kennel: options.kennel,
+            environment: options.environment,
             runtimes: options.runtimes,
             remote_s3: options.remote_s3,
             url: url.clone(),

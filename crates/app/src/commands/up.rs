@@ -65,6 +65,13 @@ pub(crate) fn up(arguments: Up) -> anyhow::Result<()> {
         port: arguments.port.or(file.server.port).unwrap_or(defaults.port),
         region: arguments.region.or(file.server.region).unwrap_or(defaults.region.clone()),
         account: arguments.account.or(file.server.account),
+        // Jobs and endpoints use the same backbones, features and engines as the commands do.
+        environment: [
+            ("KENNEL_CACHE", kennel_infer::paths::cache_folder()),
+            ("KENNEL_DATA", kennel_infer::paths::data_folder()),
+        ]
+        .map(|(name, path)| (name.to_owned(), path.display().to_string()))
+        .into(),
         runtimes: file.runtimes.into_iter().map(|(name, r)| (name, r.python)).collect(),
         remote_s3: file.remote_s3,
         ..defaults

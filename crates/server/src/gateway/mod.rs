@@ -8,7 +8,7 @@ pub mod tls;
 use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::request::Parts;
@@ -18,8 +18,8 @@ use hyper::body::Incoming;
 use kennel_wire::resolve::Unknown;
 use kennel_wire::sigv4::{self, Signed};
 use kennel_wire::{
-    Encoded, Operation, Route, ServiceError, ServiceModel, SignatureRefusal, body, json, query,
-    resolve, rest,
+    Encoded, Operation, Route, Scope, ServiceError, ServiceModel, SignatureRefusal, body, json,
+    query, resolve, rest,
 };
 
 use self::access::{AccessLog, Record};
@@ -30,6 +30,7 @@ use crate::s3::{AccessNote, S3Body, S3Front, S3Options};
 use crate::sagemaker::{Invocation, SageMaker};
 use crate::service::Service;
 use kennel_store::objects::FileStore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// The body of an answer.
 pub(crate) type Body = S3Body;
@@ -40,6 +41,10 @@ const MAX_CALL: usize = 4 << 20;
 /// 6,291,456).
 const MAX_INVOCATION: usize = 25 << 20;
 
+/// Bytes of the bodies of all calls in progress.
+const BODIES: usize = 512 << 20;
+/// How long a call's body may take to arrive.
+const BODY_TIME: Duration = Duration::from_secs(60);
 /// Operations that were asked for in vain and are remembered, so that each is logged once.
 const MISSED: usize = 1000;
 
@@ -83,6 +88,8 @@ struct Inner {
     url: String,
     clock: Clock,
     missed: Mutex<HashSet<String>>,
+    /// One permit a KiB.
+    bodies: Arc<Semaphore>,
 }
 
 /// How a call's answer looks.
@@ -105,6 +112,8 @@ struct Call {
     caller: Option<Caller>,
     /// Set once authentication and authorisation have let it pass.
     allowed: bool,
+    /// The body's place in memory.
+    place: Option<OwnedSemaphorePermit>,
 }
 
 /// The one authoriser until policies are enforced: every caller whose signature was verified may do
@@ -142,6 +151,7 @@ impl Gateway {
             url: options.url,
             clock: Clock,
             missed: Mutex::default(),
+            bodies: Arc::new(Semaphore::new(BODIES / 1024)),
         };
         Gateway { inner: Arc::new(inner) }
     }
@@ -162,6 +172,7 @@ impl Gateway {
             resource: None,
             caller: None,
             allowed: false,
+            place: None,
         };
         let (parts, body) = request.into_parts();
         let (response, error) = match resolve(&parts) {
@@ -317,7 +328,9 @@ impl Gateway {
                 "Missing Authentication Token",
             ));
         }
-        let body = match Limited::new(body, limit).collect().await {
+        call.place = Some(self.admit(parts, limit, call.time)?);
+        let read = tokio::time::timeout(BODY_TIME, Limited::new(body, limit).collect());
+        let body = match read.await.unwrap_or_else(|slow| Err(slow.into())) {
             Ok(collected) => collected.to_bytes(),
             Err(e) if e.is::<LengthLimitError>() => {
                 return Err(ServiceError::new(
@@ -365,6 +378,38 @@ impl Gateway {
             endpoint: self.inner.url.clone(),
         };
         Ok((context, body))
+    }
+
+    /// A place in memory for a body, before a byte of it is read: only for keys that exist, and only
+    /// while all bodies together stay below [`BODIES`].
+    fn admit(
+        &self,
+        parts: &Parts,
+        limit: usize,
+        now: Timestamp,
+    ) -> Result<OwnedSemaphorePermit, ServiceError> {
+        let header = |name| parts.headers.get(name).and_then(|v: &HeaderValue| v.to_str().ok());
+        let scope = match header(http::header::AUTHORIZATION) {
+            Some(value) => Scope::from_authorization(value),
+            None => Scope::from_query(parts.uri.query().unwrap_or_default()),
+        };
+        // Without a readable scope the verification says what is wrong with it.
+        if let Some(scope) = scope
+            && let Err(NoKey::NoSuchKey | NoKey::Inactive) =
+                self.inner.credentials.lookup(&scope.access_key, now)
+        {
+            return Err(ServiceError::new(
+                "UnrecognizedClientException",
+                403,
+                "The security token included in the request is invalid.",
+            ));
+        }
+        let length = header(http::header::CONTENT_LENGTH).and_then(|text| text.parse().ok());
+        let kib = length.unwrap_or(limit).min(limit) / 1024 + 1;
+        let kib = u32::try_from(kib).unwrap_or(u32::MAX);
+        self.inner.bodies.clone().try_acquire_many_owned(kib).map_err(|_| {
+            ServiceError::new("ThrottlingException", 429, "too many requests at a time; try again")
+        })
     }
 
     async fn s3(&self, request: Request<Incoming>, mut call: Call) -> Response<Body> {

@@ -57,6 +57,8 @@ pub struct Options {
     pub data: PathBuf,
     /// This binary.
     pub kennel: PathBuf,
+    /// Variables of every child.
+    pub environment: BTreeMap<String, String>,
     /// Interpreters by runtime, from the configuration.
     pub runtimes: BTreeMap<String, PathBuf>,
     /// Buckets elsewhere, by name, from the configuration.
@@ -87,6 +89,7 @@ struct Inner {
     launcher: Launcher,
     data: PathBuf,
     kennel: PathBuf,
+    environment: BTreeMap<String, String>,
     toolkit: toolkit::Toolkit,
     url: String,
     region: String,
@@ -126,6 +129,7 @@ impl SageMaker {
             launcher: options.launcher,
             data: options.data,
             kennel: options.kennel,
+            environment: options.environment,
             toolkit,
             url: options.url,
             region: options.region,

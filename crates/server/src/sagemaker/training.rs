@@ -368,7 +368,8 @@ impl SageMaker {
                 row,
             })
             .collect();
-        let (shown, next) = page(&filter, items, false)?;
+        // AWS lists training jobs oldest first, unlike everything else.
+        let (shown, next) = page(&filter, items, true)?;
         let summaries: Vec<Value> = shown
             .iter()
             .map(|item| {

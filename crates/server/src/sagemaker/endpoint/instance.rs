@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use kennel_hosting::Command;
 use kennel_hosting::instance_type;
+use kennel_hosting::launch::Mount;
 use kennel_hosting::pool::{Pool, PoolOptions};
 use kennel_hosting::process::ProcessSpec;
 use kennel_hosting::server_instance::{InstanceLine, InstanceSpec};
@@ -91,7 +92,8 @@ fn process(inner: &Inner, variant: &Variant, model: &Path) -> Result<ProcessSpec
     let threads = shape.threads.to_string();
     let text = |path: &Path| path.display().to_string();
     let home = model.parent().unwrap_or(model);
-    let mut environment: BTreeMap<String, String> = variant.environment.clone();
+    let mut environment = inner.environment.clone();
+    environment.extend(variant.environment.clone());
     let own = [
         ("HOME", text(home)),
         ("PYTHONUNBUFFERED", "1".to_owned()),
@@ -99,7 +101,6 @@ fn process(inner: &Inner, variant: &Variant, model: &Path) -> Result<ProcessSpec
         ("AWS_DEFAULT_REGION", inner.region.clone()),
         ("AWS_ENDPOINT_URL", inner.url.clone()),
         ("OMP_NUM_THREADS", threads.clone()),
-        ("KENNEL_CACHE", text(&inner.data.join("cache"))),
     ];
     environment.extend(own.into_iter().map(|(name, value)| (name.to_owned(), value)));
     let argv = match variant.program().map_err(|e| e.message)? {
@@ -122,8 +123,13 @@ fn process(inner: &Inner, variant: &Variant, model: &Path) -> Result<ProcessSpec
                 .to_vec()
         }
     };
+    // Scripts that read the literal /opt/ml/model find it where the kernel allows a private mount.
+    let script = variant.program().is_ok_and(|program| program != Program::Native);
+    let mount = Mount { source: home.to_owned(), target: PathBuf::from("/opt/ml") };
     Ok(ProcessSpec {
         command: Command { argv, environment, folder: Some(model.to_owned()) },
+        mounts: if script { vec![mount] } else { Vec::new() },
+        mounts_optional: true,
         memory_limit: Some(shape.memory_bytes),
         ..ProcessSpec::default()
     })

@@ -323,7 +323,8 @@ impl Run<'_> {
     async fn environment(&self, request: &Request) -> Result<BTreeMap<String, String>, Halt> {
         let inner = self.inner;
         let job = self.job()?;
-        let mut environment = request.environment.clone();
+        let mut environment = inner.environment.clone();
+        environment.extend(request.environment.clone());
         let session = inner
             .iam
             .session_for_role(&request.role_arn, "SageMaker", inner.clock.now(), SESSION)
@@ -335,7 +336,6 @@ impl Run<'_> {
             ("AWS_REGION", job.region.clone()),
             ("AWS_DEFAULT_REGION", job.region),
             ("AWS_ENDPOINT_URL", inner.url.clone()),
-            ("KENNEL_CACHE", text(&inner.data.join("cache"))),
         ];
         environment.extend(own.into_iter().map(|(name, value)| (name.to_owned(), value)));
         Ok(environment)
