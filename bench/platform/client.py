@@ -231,10 +231,11 @@ def loaded(address, requests, connections, seconds, processes):
 def open_loop(address, requests, rate, sockets):
     """One request every 1/rate seconds, whatever the answers do. Latencies count from the moment a request was
     due, so a stall is seen by all it delays. `sockets` (a list, kept between calls) grows when all are busy.
-    Answers (latencies, lateness of the sending itself, statuses other than 200)."""
+    Answers (latencies, lateness of the sending itself, statuses other than 200, idle connections that the server
+    had closed)."""
     clock = time.perf_counter
     free, busy, bad = list(sockets), {}, []
-    latencies, late = [], []
+    latencies, late, dropped = [], [], 0
     gc.disable()
     start = clock() + 0.01
     position = 0
@@ -242,6 +243,11 @@ def open_loop(address, requests, rate, sockets):
         now = clock()
         while position < len(requests) and start + position / rate <= now:
             sock = free.pop() if free else None
+            if sock is not None and select.select([sock], [], [], 0)[0]:
+                # The server closed it while it was idle; SDKs look, too, before they use one again.
+                sockets.remove(sock)
+                sock.close()
+                sock, dropped = None, dropped + 1
             if sock is None:
                 sock = connect(address)
                 sockets.append(sock)
@@ -270,7 +276,7 @@ def open_loop(address, requests, rate, sockets):
             else:
                 free.append(sock)
     gc.enable()
-    return latencies, late, bad
+    return latencies, late, bad, dropped
 
 
 def quantile(values, q):

@@ -95,11 +95,14 @@ def section_invoke(a, scratch):
         ways = {"gateway": (deployed.kennel.address, []), "direct": (direct, [])}
         for number in range(-1, rounds):  # the first round warms up and is not kept
             found = {way: {"latencies": [], "late": [], "bad": []} for way in ways}
+            dropped = dict.fromkeys(ways, 0)
             before = server.cpu(deployed.kennel.pid), server.cpu(pid)
             for _ in range(max(1, round((seconds if number >= 0 else 5) / block))):
                 for way, (address, sockets) in ways.items():
                     requests = deployed.requests(len(straight)) if way == "gateway" else straight
-                    for part, more in zip(found[way].values(), client.open_loop(address, requests, rate, sockets)):
+                    *parts, closed = client.open_loop(address, requests, rate, sockets)
+                    dropped[way] += closed
+                    for part, more in zip(found[way].values(), parts):
                         part.extend(more)
             if number < 0:
                 continue
@@ -110,7 +113,7 @@ def section_invoke(a, scratch):
                             "first_failure": (parts["bad"] or [None])[0],
                             **{f"p{q}_ms": 1000 * client.quantile(parts["latencies"], q / 100) for q in (50, 90, 99)},
                             "client_late_p99_ms": 1000 * client.quantile(parts["late"], 0.99),
-                            "connections": len(ways[way][1])}
+                            "connections": len(ways[way][1]), "idle_connections_closed": dropped[way]}
             for q in ("p50", "p99"):
                 row[f"{q}_added_ms"] = row["gateway"][f"{q}_ms"] - row["direct"][f"{q}_ms"]
             rows["rounds"].append(row)
@@ -221,10 +224,11 @@ def table_kill(r):
     reasons = {k: v for row in r["rounds"] for k, v in row["kinds"].items()}
     again = ", ".join(f"{row['two_again_seconds'] or -1:.2f}" for row in r["rounds"])
     least = min(row["invocations"] for row in r["rounds"])
-    return [(f"kill -9 of one of two, {len(r['rounds'])} times: invocations (fewest)", f"{add('invocations')} ({least})",
-             "1,000 each"),
+    return [(f"kill -9 of one of two, {len(r['rounds'])} times: invocations (fewest)",
+             f"{add('invocations')} ({least})", "1,000 each"),
             ("  in flight at the kill, both instances", add("in_flight_at_the_kill"), ""),
             ("  failed (those in flight are sent again once)", f"{add('failed')} {reasons or ''}", "0"),
             ("  failed that were not in flight at the kill", add("failed_outside"), "0"),
-            ("  slowest of those in flight, ms", f"{max(row['slowest_in_flight_ms'] for row in r['rounds']):.0f}", ""),
+            ("  slowest of those in flight, ms",
+             f"{max(row['slowest_in_flight_ms'] for row in r['rounds']):.0f}", ""),
             ("  two instances again after, s", again, "")]

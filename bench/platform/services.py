@@ -125,11 +125,13 @@ def table_sts(r):
         (f"GetCallerIdentity, {r['connections']} connections, Kennel, 1/s",
          each(lambda row: f"{row['kennel']['per_second']:.0f}"), ""),
         ("  moto_server, 1/s", each(lambda row: f"{row['moto']['per_second']:.0f}"), ""),
-        ("  Kennel ÷ moto_server: median (range)", "{median:.1f} ({least:.1f} to {most:.1f})".format(**r["ratio"]), "at least 5"),
+        ("  Kennel ÷ moto_server: median (range)",
+         "{median:.1f} ({least:.1f} to {most:.1f})".format(**r["ratio"]), "at least 5"),
         ("  one connection: Kennel, moto_server, 1/s", each(lambda row: "{:.0f} / {:.0f}".format(
             *(row[n]["one_connection"]["per_second"] for n in ("kennel", "moto")))), ""),
-        *((f"  {key} Kennel, moto_server, ms", each(lambda row: "{:.1f} / {:.1f}".format(  # noqa: B023
-            *(row[n][f"{key}_ms"] for n in ("kennel", "moto")))), "") for key in ("p50", "p99", "slowest")),  # noqa: B023
+        *((f"  {key} Kennel, moto_server, ms", each(lambda row, key=key: "{:.1f} / {:.1f}".format(
+            *(row[n][f"{key}_ms"] for n in ("kennel", "moto")))), "")
+          for key in ("p50", "p99", "slowest")),
         ("  connections opened again: Kennel, moto_server", each(lambda row: "{} / {}".format(
             *(row[n]["reconnects"] for n in ("kennel", "moto")))), ""),
         ("  CPU of Kennel / of the client, of one core", shares("kennel"), ""),
@@ -305,10 +307,12 @@ def put_whole(s3, path):
 def table_s3(r):
     rows = []
     for way in ("up", "down"):
-        each = lambda form: ", ".join(form(row[way]) for row in r["copies"])  # noqa: B023,E731
+        each = lambda form, way=way: ", ".join(form(row[way]) for row in r["copies"])  # noqa: E731
         rows += [
-            (f"aws s3 cp --recursive {way}, {r['files']} files, {r['megabytes']:.0f} MB: s", each(lambda x: f"{x['seconds']:.1f}"), ""),
-            ("  CPU seconds server / client", each(lambda x: f"{x['server_cpu_seconds']:.1f} / {x['client_cpu_seconds']:.1f}"), ""),
+            (f"aws s3 cp --recursive {way}, {r['files']} files, {r['megabytes']:.0f} MB: s",
+             each(lambda x: f"{x['seconds']:.1f}"), ""),
+            ("  CPU seconds server / client",
+             each(lambda x: f"{x['server_cpu_seconds']:.1f} / {x['client_cpu_seconds']:.1f}"), ""),
             ("  server's share", each(lambda x: f"{100 * x['server_share']:.0f} %"), "the client bounds it"),
             ("  server's peak memory, MB", each(lambda x: f"{x['peak_mb']:.0f}"), ""),
         ]
@@ -320,11 +324,14 @@ def table_s3(r):
          f"{big['put']['mb_per_second']:.0f}, {big['multipart']['mb_per_second']:.0f}; {big['disk_write']:.0f}", ""),
         ("  server's peak memory of these, MB (idle before)",
          f"{big['put']['peak_mb']:.0f}, {big['multipart']['peak_mb']:.0f} ({big['idle_mb']:.0f})", "constant"),
-        ("  loopback of a file: sendfile, read and send, MB/s", f"{mid('loopback_sendfile'):.0f}, {mid('loopback_copy'):.0f}", ""),
+        ("  loopback of a file: sendfile, read and send, MB/s",
+         f"{mid('loopback_sendfile'):.0f}, {mid('loopback_copy'):.0f}", ""),
         ("  get, raw socket, MB/s", f"{mid('get'):.0f}", ""),
-        ("  get ÷ loopback: sendfile, read and send", f"{ratio('get', 'loopback_sendfile')}, {ratio('get', 'loopback_copy')}", "at least 80 %, or of the disk"),
+        ("  get ÷ loopback: sendfile, read and send",
+         f"{ratio('get', 'loopback_sendfile')}, {ratio('get', 'loopback_copy')}", "at least 80 %, or of the disk"),
         ("  get with boto3, MB/s", f"{mid('boto3_get'):.0f}", ""),
-        ("  server's CPU of one get, s; its peak memory, MB", f"{mid('get_server_cpu_seconds'):.2f}; {max(x['get_peak_mb'] for x in big['rounds']):.0f}", "constant"),
+        ("  server's CPU of one get, s; its peak memory, MB",
+         f"{mid('get_server_cpu_seconds'):.2f}; {max(x['get_peak_mb'] for x in big['rounds']):.0f}", "constant"),
     ]
     if "disk" in big["rounds"][0]:
         rows += [("  cold: disk, get, MB/s", f"{mid('disk'):.0f}, {mid('cold_get'):.0f}", ""),
