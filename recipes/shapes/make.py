@@ -50,7 +50,7 @@ OPERATIONS = {
         CreateLogGroup DeleteLogGroup DescribeLogGroups CreateLogStream DeleteLogStream
         DescribeLogStreams PutLogEvents GetLogEvents FilterLogEvents
         PutRetentionPolicy DeleteRetentionPolicy
-        TagLogGroup ListTagsLogGroup TagResource UntagResource ListTagsForResource
+        TagLogGroup UntagLogGroup ListTagsLogGroup TagResource UntagResource ListTagsForResource
     """,
     "cloudwatch": """
         PutMetricData GetMetricStatistics GetMetricData ListMetrics

@@ -30,10 +30,11 @@ pub(crate) fn shown(seconds: f64) -> String {
     )
 }
 
-/// The time in a name, `20261121-114521`.
+/// The time in a name, to the millisecond, `20261121-114521-042`.
 pub(crate) fn stamp() -> String {
-    let seconds = epoch_millis() as f64 / 1000.0;
-    shown(seconds).replace(['-', ':'], "").replace(' ', "-")
+    let millis = epoch_millis();
+    let shown = shown(millis as f64 / 1000.0).replace(['-', ':'], "").replace(' ', "-");
+    format!("{shown}-{:03}", millis.rem_euclid(1000))
 }
 
 /// Days since 1970 to year, month, day (Howard Hinnant's `civil_from_days`).

@@ -26,12 +26,20 @@ pub use lines::{Line, Lines, MAX_LINE, Stream};
 use sampler::{Group, Sampler};
 pub use sampler::{MemoryExceeded, Usage};
 
-/// Variables of the server that children see too, beside those that begin with `KENNEL_`.
-const INHERITED: &[&str] = &["PATH", "LANG", "LC_ALL", "TZ", "LD_LIBRARY_PATH"];
-
-/// Variables of Kennel that are about the server itself: the container that it runs in, and how much it
-/// logs (a model server that logs too little would not tell its address).
-const OWN: &[&str] = &["KENNEL_ML_ROOT", "KENNEL_LOG"];
+/// Variables of the server that children see too. Of Kennel's own only those that say how networks are
+/// run: where the server's data folder is (and in it the root's keys) is nothing for a user's script.
+const INHERITED: &[&str] = &[
+    "PATH",
+    "LANG",
+    "LC_ALL",
+    "TZ",
+    "LD_LIBRARY_PATH",
+    "KENNEL_CACHE",
+    "KENNEL_DATA",
+    "KENNEL_ENGINE",
+    "KENNEL_HUB",
+    "KENNEL_ONNXRUNTIME",
+];
 
 /// Where programs are looked for when the server has no PATH itself.
 const DEFAULT_PATH: &str = "/usr/local/bin:/usr/bin:/bin";
@@ -44,10 +52,7 @@ const LATE_OUTPUT: Duration = Duration::from_secs(1);
 pub fn inherited_environment() -> BTreeMap<String, String> {
     let mut environment: BTreeMap<String, String> = std::env::vars_os()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
-        .filter(|(name, _)| {
-            INHERITED.contains(&name.as_str())
-                || (name.starts_with("KENNEL_") && !OWN.contains(&name.as_str()))
-        })
+        .filter(|(name, _)| INHERITED.contains(&name.as_str()))
         .collect();
     environment.entry("PATH".to_owned()).or_insert_with(|| DEFAULT_PATH.to_owned());
     environment

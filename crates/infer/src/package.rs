@@ -284,7 +284,9 @@ fn read_archive(file: impl Read, shown: &str) -> Result<BTreeMap<String, Vec<u8>
     let invalid = |reason: String| PackageError::Invalid { path: shown.to_owned(), reason };
     let mut files = BTreeMap::new();
     let mut archive = tar::Archive::new(GzDecoder::new(std::io::BufReader::new(file)));
-    let entries = archive.entries().map_err(|e| invalid(e.to_string()))?;
+    // Raw: the crate itself would read a long name of any length into memory. A package's files have
+    // short names, so entries that only tell of names are passed over.
+    let entries = archive.entries().map_err(|e| invalid(e.to_string()))?.raw(true);
     let mut total = 0u64;
     for entry in entries {
         let entry = entry.map_err(|e| invalid(format!("the archive is damaged: {e}")))?;

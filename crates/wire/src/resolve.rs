@@ -106,6 +106,11 @@ pub fn resolve(parts: &Parts) -> Route {
         None => Scope::from_query(query),
     };
     let Some(scope) = scope else {
+        // An unsigned invocation is refused in its own protocol; S3 knows no such request.
+        let invocation = runtime(parts.uri.path());
+        if parts.method == http::Method::POST && matches!(invocation, Route::Rest { .. }) {
+            return invocation;
+        }
         return match anonymous_query(parts, query) {
             Some(service) => Route::Query { service },
             None => Route::S3,

@@ -96,7 +96,8 @@ fn deploy(client: &Client, arguments: &Arguments) -> Result<(), ClientError> {
         return Err(error);
     }
     if !arguments.no_wait {
-        endpoint::wait(client, &name)?;
+        // An update that failed leaves the old configuration in service.
+        endpoint::wait(client, &name, arguments.update.then_some(part.as_str()))?;
     }
     let target = client.target();
     if arguments.json {

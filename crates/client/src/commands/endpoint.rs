@@ -98,7 +98,7 @@ pub(super) fn run(arguments: Arguments) -> Result<(), ClientError> {
         Verb::Scale { name, variant, count, weight, no_wait } => {
             scale(&client, &name, variant, count, weight)?;
             if !no_wait {
-                wait(&client, &name)?;
+                wait(&client, &name, None)?;
                 line(shown(&describe(&client, &name)?));
             }
             Ok(())
@@ -220,13 +220,22 @@ fn scale(
 ///
 /// # Errors
 /// When it fails instead.
-pub(super) fn wait(client: &Client, name: &str) -> Result<(), ClientError> {
+///
+/// `config` is the configuration that must serve then: an update that failed leaves the old one serving.
+pub(super) fn wait(client: &Client, name: &str, config: Option<&str>) -> Result<(), ClientError> {
     let mut spinner = Spinner::start();
     loop {
         let endpoint = describe(client, name)?;
         let status = text(&endpoint, "EndpointStatus");
-        if status == "InService" {
+        let serving = text(&endpoint, "EndpointConfigName");
+        if status == "InService" && config.is_none_or(|wanted| serving == wanted) {
             return Ok(());
+        }
+        if status == "InService" {
+            return Err(ClientError::Failed(format!(
+                "endpoint `{name}` was not updated and serves what it did before: {}\nhint: see `kennel endpoint logs {name}`",
+                text(&endpoint, "FailureReason")
+            )));
         }
         if is_settled(&endpoint) {
             return Err(ClientError::Failed(format!(

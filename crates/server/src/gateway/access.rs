@@ -2,11 +2,12 @@
 //! reports read it. Rows are written in batches behind the answers, so that a call does not wait for
 //! the disk; a crash loses at most the last half second of them.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use kennel_store::state::{Database, Migrations};
 use rusqlite::params;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Notify, mpsc, watch};
 
 use crate::context::Timestamp;
 
@@ -58,10 +59,12 @@ pub(crate) struct Record {
 #[derive(Debug, Clone)]
 pub(crate) struct AccessLog {
     records: mpsc::Sender<Record>,
+    /// Wakes the writer before the queue is full.
+    urgent: Arc<Notify>,
 }
 
 /// Records that may wait; a call that finds the queue full waits for a place.
-const WAITING: usize = 8192;
+const WAITING: usize = 32_768;
 /// Rows of one transaction.
 const BATCH: usize = 2048;
 /// How long a record waits at most before it is written.
@@ -73,18 +76,24 @@ const KEPT: Duration = Duration::from_secs(400 * 86_400);
 #[derive(Debug)]
 pub(crate) struct AccessWriter {
     records: mpsc::Receiver<Record>,
+    urgent: Arc<Notify>,
     database: Database,
 }
 
 /// A log and its writer.
 pub(crate) fn access_log(database: Database) -> (AccessLog, AccessWriter) {
     let (sender, records) = mpsc::channel(WAITING);
-    (AccessLog { records: sender }, AccessWriter { records, database })
+    let urgent = Arc::new(Notify::new());
+    let log = AccessLog { records: sender, urgent: urgent.clone() };
+    (log, AccessWriter { records, urgent, database })
 }
 
 impl AccessLog {
     /// Takes a record.
     pub(crate) async fn record(&self, record: Record) {
+        if self.records.capacity() < WAITING / 2 {
+            self.urgent.notify_one();
+        }
         if self.records.send(record).await.is_err() {
             tracing::debug!("an access record came after the writer had stopped");
         }
@@ -99,6 +108,7 @@ impl AccessWriter {
             let stopping = tokio::select! {
                 _ = shutdown.wait_for(|stop| *stop) => true,
                 () = tokio::time::sleep(PERIOD) => false,
+                () = self.urgent.notified() => false,
             };
             loop {
                 let mut batch = Vec::new();

@@ -19,8 +19,10 @@ use super::Gateway;
 
 /// Connections at a time; more wait in the system's queue.
 const CONNECTIONS: usize = 4096;
-/// How long a client may take for its first byte, its TLS handshake, and a request's headers.
-const HEADERS: Duration = Duration::from_secs(15);
+/// How long a client may take for its first byte and its TLS handshake.
+const HANDSHAKE: Duration = Duration::from_secs(15);
+/// How long a client may take for a request's headers; also how long a kept connection may be idle.
+const HEADERS: Duration = Duration::from_secs(120);
 /// How long answers in progress may take once the server stops.
 const DRAIN: Duration = Duration::from_secs(10);
 /// First byte of a TLS record with a ClientHello.
@@ -75,12 +77,12 @@ async fn connection(
 ) {
     let _ = stream.set_nodelay(true);
     let mut first = [0u8; 1];
-    match tokio::time::timeout(HEADERS, stream.peek(&mut first)).await {
+    match tokio::time::timeout(HANDSHAKE, stream.peek(&mut first)).await {
         Ok(Ok(1)) => {}
         _ => return,
     }
     if first == [TLS_HANDSHAKE] {
-        match tokio::time::timeout(HEADERS, acceptor.accept(stream)).await {
+        match tokio::time::timeout(HANDSHAKE, acceptor.accept(stream)).await {
             Ok(Ok(stream)) => http(TokioIo::new(stream), peer, gateway, shutdown).await,
             Ok(Err(e)) => tracing::debug!("TLS handshake with {peer} failed: {e}"),
             Err(_) => {}

@@ -73,14 +73,34 @@ pub(super) fn unpack(archive: &Path, target: &Path, limits: Limits) -> Result<()
 fn unpack_into(compressed: impl Read, folder: &Path, limits: Limits) -> Result<(), ArchiveError> {
     let mut archive = tar::Archive::new(flate2::read::MultiGzDecoder::new(compressed));
     let mut left = limits.bytes;
-    let entries = archive.entries().map_err(ArchiveError::Unreadable)?;
+    // Raw: the crate itself would read a long name of any length into memory.
+    let entries = archive.entries().map_err(ArchiveError::Unreadable)?.raw(true);
+    let mut long_name = None;
     for (number, entry) in entries.enumerate() {
         let mut entry = entry.map_err(ArchiveError::Unreadable)?;
         if number >= limits.entries {
             return Err(ArchiveError::TooLarge(format!("{} entries", limits.entries)));
         }
-        let name = entry.path().map_err(ArchiveError::Unreadable)?.into_owned();
-        let refuse = |what| ArchiveError::Entry { entry: name.display().to_string(), what };
+        let kind = entry.header().entry_type();
+        if kind.is_gnu_longname() || kind.is_pax_local_extensions() {
+            let text = read_header(&mut entry)?;
+            long_name =
+                if kind.is_gnu_longname() { Some(text) } else { pax_path(&text)? }.or(long_name);
+            continue;
+        }
+        if kind.is_pax_global_extensions() || kind.is_gnu_longlink() {
+            // The one says nothing about names, the other names a link, which is refused when it comes.
+            read_header(&mut entry)?;
+            continue;
+        }
+        let name = match long_name.take() {
+            Some(bytes) => path_of(&bytes),
+            None => entry.path().map_err(ArchiveError::Unreadable)?.into_owned(),
+        };
+        let refuse = |what| ArchiveError::Entry {
+            entry: name.display().to_string().chars().take(256).collect(),
+            what,
+        };
         let mut path = folder.to_owned();
         for part in name.components() {
             match part {
@@ -90,7 +110,6 @@ fn unpack_into(compressed: impl Read, folder: &Path, limits: Limits) -> Result<(
                 _ => return Err(refuse("leaves the folder")),
             }
         }
-        let kind = entry.header().entry_type();
         if kind.is_dir() {
             std::fs::create_dir_all(&path)
                 .map_err(|source| ArchiveError::Write { path, source })?;
@@ -105,11 +124,54 @@ fn unpack_into(compressed: impl Read, folder: &Path, limits: Limits) -> Result<(
                     .map_err(|source| ArchiveError::Write { path: parent.to_owned(), source })?;
             }
             write_entry(&mut entry, &path)?;
-        } else if !kind.is_pax_global_extensions() && !kind.is_pax_local_extensions() {
+        } else {
             return Err(refuse("is a link or a device"));
         }
     }
     Ok(())
+}
+
+/// Bytes that tell of the entry that follows: a long name, or pax records.
+const MAX_HEADER: u64 = 64 << 10;
+
+fn read_header(entry: &mut impl Read) -> Result<Vec<u8>, ArchiveError> {
+    let mut bytes = Vec::new();
+    entry.take(MAX_HEADER + 1).read_to_end(&mut bytes).map_err(ArchiveError::Unreadable)?;
+    if bytes.len() as u64 > MAX_HEADER {
+        return Err(ArchiveError::TooLarge(format!("{MAX_HEADER} bytes for one entry's name")));
+    }
+    if bytes.last() == Some(&0) {
+        bytes.pop();
+    }
+    Ok(bytes)
+}
+
+/// The path that pax records give to the entry that follows.
+fn pax_path(records: &[u8]) -> Result<Option<Vec<u8>>, ArchiveError> {
+    let mut path = None;
+    for record in tar::PaxExtensions::new(records) {
+        let record = record.map_err(ArchiveError::Unreadable)?;
+        match record.key_bytes() {
+            b"path" => path = Some(record.value_bytes().to_vec()),
+            // Only files over 8 GiB and sparse ones need these; their size would be misread.
+            b"size" => {
+                return Err(ArchiveError::TooLarge("8 GiB in one entry".to_owned()));
+            }
+            _ => {}
+        }
+    }
+    Ok(path)
+}
+
+#[cfg(unix)]
+fn path_of(bytes: &[u8]) -> PathBuf {
+    use std::os::unix::ffi::OsStrExt as _;
+    PathBuf::from(std::ffi::OsStr::from_bytes(bytes))
+}
+
+#[cfg(not(unix))]
+fn path_of(bytes: &[u8]) -> PathBuf {
+    PathBuf::from(String::from_utf8_lossy(bytes).into_owned())
 }
 
 fn write_entry(entry: &mut impl Read, path: &Path) -> Result<(), ArchiveError> {

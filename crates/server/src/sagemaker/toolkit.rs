@@ -2,11 +2,12 @@
 //! folder; the interpreter comes from `[runtimes.pytorch]`, an installed runtime, or the PATH.
 
 use std::collections::BTreeMap;
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use kennel_wire::ServiceError;
 
-use crate::folder::{FolderError, write_private};
+use crate::folder::FolderError;
 
 /// Why the toolkit cannot be written.
 #[derive(Debug, thiserror::Error)]
@@ -70,7 +71,12 @@ impl Toolkit {
             if std::fs::read(&path).is_ok_and(|found| found == text.as_bytes()) {
                 continue;
             }
-            write_private(&path, text.as_bytes())?;
+            // Aside and renamed, but not flushed: what a power cut tears is written again at the next
+            // start, and twelve flushes would be most of the first start's time.
+            let failed = |e| FolderError::io(&path, e);
+            let mut aside = tempfile::NamedTempFile::new_in(&package).map_err(failed)?;
+            aside.write_all(text.as_bytes()).map_err(failed)?;
+            aside.persist(&path).map_err(|e| failed(e.error))?;
         }
         Ok(Toolkit { folder, configured, data: data.to_owned() })
     }

@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 
 use super::image::{self, Program};
 use super::listing::{Filter, Item, page};
+use super::objects::Location;
 use super::rows::Row;
 use super::{SageMaker, Tag, pairs};
 use crate::context::{Context, Timestamp};
@@ -290,12 +291,18 @@ impl Request {
         if count > 1 && program == Program::Native {
             return refuse("training with `image-classification` on several instances");
         }
+        let launcher = self.hyper_parameters.iter().find(|(name, value)| {
+            name.starts_with("sagemaker_") && name.ends_with("_enabled") && value.as_str() == "true"
+        });
+        if let Some((name, _)) = launcher {
+            return refuse(&format!("the estimator's `distribution` ({name})"));
+        }
         for channel in &self.input_data_config {
             channel.check(&self.algorithm_specification.training_input_mode)?;
         }
-        super::objects::Location::parse(&self.output_data_config.path)?;
+        Location::parse(&self.output_data_config.path)?;
         if let Some(checkpoints) = &self.checkpoint_config {
-            super::objects::Location::parse(&checkpoints.uri)?;
+            Location::parse(&checkpoints.uri)?;
         }
         for definition in &self.algorithm_specification.metric_definitions {
             definition.compile()?;
@@ -308,6 +315,15 @@ impl SageMaker {
     pub(super) async fn create_training_job(&self, context: &Context, input: Value) -> Answer {
         let request = Request::parse(&input)?;
         let program = request.check()?;
+        let objects = &self.inner.objects;
+        let output = Location::parse(&request.output_data_config.path)?;
+        let checkpoints = request.checkpoint_config.as_ref().map(|c| Location::parse(&c.uri));
+        for location in [Some(output), checkpoints.transpose()?].into_iter().flatten() {
+            objects
+                .refuse_remote(&location, "outputs")
+                .await
+                .map_err(|e| ServiceError::validation(e.to_string()))?;
+        }
         self.inner.iam.check_pass_role(
             &context.caller,
             &request.role_arn,
@@ -416,18 +432,10 @@ impl SageMaker {
 fn notes(request: &Request, program: Program) -> Vec<String> {
     let mut notes = Vec::new();
     let count = request.resource_config.instance_count;
-    let distributed = request.hyper_parameters.iter().any(|(name, value)| {
-        (name.starts_with("sagemaker_") && name.ends_with("_enabled") && value == "true")
-            || name == "sagemaker_distributed_dataparallel_enabled"
-    });
     if count > 1 && matches!(program, Program::Script { .. }) {
-        notes.push(if distributed {
-            "distribution settings of the estimator are not implemented: every instance runs the script on its own".to_owned()
-        } else {
-            format!(
-                "the estimator sets no distribution: {count} instances run {count} independent copies of the script, each is billed, and the model of algo-1 is kept"
-            )
-        });
+        notes.push(format!(
+            "the estimator sets no distribution: {count} instances run {count} independent copies of the script, each is billed, and the model of algo-1 is kept"
+        ));
     }
     if request.enable_managed_spot_training {
         notes.push(

@@ -4,7 +4,7 @@
 use std::collections::{HashMap, HashSet};
 use std::fs::{self, File};
 use std::io::Write as _;
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -29,6 +29,8 @@ pub(super) type FileId = String;
 pub(super) struct Files {
     root: PathBuf,
     tmp: PathBuf,
+    /// When the folder was opened, by the file system's clock: seconds, nanoseconds.
+    opened: (i64, i64),
     live: Mutex<Live>,
 }
 
@@ -58,7 +60,11 @@ impl Files {
             }
         }
         sync_folder(root)?;
-        Ok(Files { root: root.to_owned(), tmp, live: Mutex::default() })
+        let probe = NamedTempFile::new_in(&tmp)
+            .and_then(|probe| probe.as_file().metadata())
+            .map_err(|e| ObjectError::io(&tmp, e))?;
+        let opened = (probe.ctime(), probe.ctime_nsec());
+        Ok(Files { root: root.to_owned(), tmp, opened, live: Mutex::default() })
     }
 
     fn live(&self) -> MutexGuard<'_, Live> {
@@ -154,7 +160,11 @@ impl Files {
         for shard in 0..=255u8 {
             let folder = self.root.join(format!("{shard:02x}"));
             for entry in fs::read_dir(&folder).map_err(|e| ObjectError::io(&folder, e))?.flatten() {
-                if let Ok(name) = entry.file_name().into_string() {
+                // What came after the opening is no crash's leftover, whoever wrote it.
+                let older = entry
+                    .metadata()
+                    .is_ok_and(|file| (file.ctime(), file.ctime_nsec()) <= self.opened);
+                if older && let Ok(name) = entry.file_name().into_string() {
                     found.push(name);
                 }
             }

@@ -103,3 +103,28 @@ fn bombs_and_rubbish_end() {
     assert!(matches!(truncated, Err(ArchiveError::Unreadable(_))), "{truncated:?}");
     assert!(unpacked(b"", MODEL).1.is_err());
 }
+
+#[test]
+fn long_names_work_and_endless_ones_end() {
+    let long = format!("code/{}/inference.py", "d".repeat(180));
+    for pax in [false, true] {
+        let bytes = tar_gz(|b| {
+            let mut header = tar::Header::new_gnu();
+            header.set_size(4);
+            header.set_mode(0o644);
+            header.set_entry_type(tar::EntryType::Regular);
+            if pax {
+                b.append_pax_extensions([("path", long.as_bytes())]).unwrap();
+                add(b, "short", tar::EntryType::Regular, b"pass");
+            } else {
+                b.append_data(&mut header, &long, &b"pass"[..]).unwrap();
+            }
+        });
+        let (folder, outcome) = unpacked(&bytes, MODEL);
+        outcome.unwrap();
+        assert_eq!(std::fs::read(folder.path().join("out").join(&long)).unwrap(), b"pass");
+    }
+    let endless =
+        tar_gz(|b| add(b, "././@LongLink", tar::EntryType::GNULongName, &vec![b'n'; 1 << 20]));
+    assert!(matches!(unpacked(&endless, MODEL).1, Err(ArchiveError::TooLarge(_))));
+}

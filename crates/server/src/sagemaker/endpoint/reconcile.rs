@@ -148,13 +148,12 @@ impl Manager {
             self.inner.rows.remove::<Endpoint>(&self.name, &row.arn).await?;
             return Ok(Next::End);
         }
-        if let Some(target) = row.target {
-            return self.roll_out(target).await;
-        }
-        let Some(current) = row.current else { return Ok(Next::Wait) };
-        match &self.serving {
-            None => self.restore(current).await,
-            Some(_) => self.adjust(current, row.status).await,
+        match (row.current, row.target, &self.serving) {
+            // After a restart what served before comes first, also in the middle of an update.
+            (Some(current), target, None) => self.restore(current, target.is_some()).await,
+            (_, Some(target), _) => self.roll_out(target).await,
+            (Some(current), None, Some(_)) => self.adjust(current, row.status).await,
+            (None, None, _) => Ok(Next::Wait),
         }
     }
 
@@ -216,13 +215,17 @@ impl Manager {
     }
 
     /// After a restart of the server: what served before serves again.
-    async fn restore(&mut self, current: Deployment) -> Result<Next, ServiceError> {
-        self.set_status(Status::SystemUpdating).await?;
+    async fn restore(&mut self, current: Deployment, updating: bool) -> Result<Next, ServiceError> {
+        let (meanwhile, then) = match updating {
+            true => (Status::Updating, Status::Updating),
+            false => (Status::SystemUpdating, Status::InService),
+        };
+        self.set_status(meanwhile).await?;
         match self.bring_up(&current).await {
             Ok(live) => {
                 self.inner.live.open(live.clone());
                 self.serving = Some(live);
-                self.set_status(Status::InService).await?;
+                self.set_status(then).await?;
                 Ok(Next::Again)
             }
             Err(reason) => {

@@ -155,7 +155,13 @@ impl Run<'_> {
         .await?;
         let (spec, extra) = prepared;
         let note = spec.shape.note.clone().into_iter().chain(extra);
-        let notes: Vec<String> = self.job()?.notes.into_iter().chain(note).collect();
+        let mut notes = self.job()?.notes;
+        for note in note {
+            // An attempt before may have said so already.
+            if !notes.contains(&note) {
+                notes.push(note);
+            }
+        }
         let said = notes.clone();
         let now = inner.clock.now();
         self.change(move |job| {
@@ -269,6 +275,12 @@ impl Run<'_> {
             })?;
         }
         let mut environment = self.environment(request).await?;
+        let instance_type = request.resource_config.instance_type.clone().unwrap_or_default();
+        let Some(shape) = instance_type::shape(&instance_type, inner.machine) else {
+            return Err(Halt::Failed(format!(
+                "ClientError: unknown instance type `{instance_type}`"
+            )));
+        };
         let mut note = None;
         let program = match program {
             Program::Native => TrainingProgram::Native { kennel: inner.kennel.clone() },
@@ -288,18 +300,15 @@ impl Run<'_> {
                     environment.insert("KENNEL_SUBMIT_ARCHIVE".to_owned(), text(&archive));
                 }
                 environment.insert("PYTHONPATH".to_owned(), text(&inner.toolkit.folder));
+                // All instances are on this machine, where nobody resolves `algo-1`.
+                environment.insert("MASTER_ADDR".to_owned(), "127.0.0.1".to_owned());
+                environment.insert("KENNEL_NUM_CPUS".to_owned(), shape.threads.to_string());
                 TrainingProgram::Script(Command::new([
                     text(&interpreter.python),
                     "-m".to_owned(),
                     "kennel_runtime.train".to_owned(),
                 ]))
             }
-        };
-        let instance_type = request.resource_config.instance_type.clone().unwrap_or_default();
-        let Some(shape) = instance_type::shape(&instance_type, inner.machine) else {
-            return Err(Halt::Failed(format!(
-                "ClientError: unknown instance type `{instance_type}`"
-            )));
         };
         let job = self.job()?;
         let spec = TrainingSpec {
