@@ -83,8 +83,8 @@ fn without_a_signature_it_is_s3_unless_a_form_says_otherwise() {
 #[test]
 fn errors_come_in_the_routes_protocol() {
     let given = ServiceError::new("MissingAuthenticationTokenException", 403, "no token");
-    let body = |headers: &[(&str, &str)]| {
-        let mut request = Request::builder().method("POST").uri("/endpoints/a/invocations");
+    let to = |path: &str, headers: &[(&str, &str)]| {
+        let mut request = Request::builder().method("POST").uri(path);
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
@@ -99,13 +99,16 @@ fn errors_come_in_the_routes_protocol() {
             String::from_utf8(out.body).unwrap()
         )
     };
+    let body = |headers: &[(&str, &str)]| to("/endpoints/a/invocations", headers);
     let all = [
         body(&[("x-amz-target", "GraniteServiceVersion20100801.ListMetrics")]),
         body(&[("x-amz-target", "Other.List")]),
         body(&[("authorization", &signed("sts"))]),
         body(&[("authorization", &signed("sagemaker"))]),
         body(&[("authorization", &signed("ec2"))]),
+        // Unsigned: an invocation is refused as one, everything else as a request to S3.
         body(&[]),
+        to("/bucket/key", &[]),
     ];
     insta::assert_snapshot!(all.join("\n"));
 }

@@ -169,7 +169,12 @@ impl Manager {
     /// Brings up a new deployment beside the old one and switches over when it is ready.
     async fn roll_out(&mut self, target: Deployment) -> Result<Next, ServiceError> {
         let number = target.number;
-        match self.bring_up(&target).await {
+        // It may serve already, when only the row could not be written the last time.
+        let brought = match self.serving.clone().filter(|live| live.deployment == number) {
+            Some(live) => Ok(live),
+            None => self.bring_up(&target).await,
+        };
+        match brought {
             Ok(live) => {
                 self.inner.live.open(live.clone());
                 let now = self.inner.clock.now();
@@ -187,7 +192,7 @@ impl Manager {
                     })
                     .await;
                 let old = self.serving.replace(live);
-                if let Some(old) = old {
+                if let Some(old) = old.filter(|old| old.deployment != number) {
                     drain(&old).await;
                     remove(&self.deployment_folder(old.deployment)).await;
                 }
