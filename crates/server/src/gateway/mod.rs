@@ -231,7 +231,7 @@ impl Gateway {
     ) -> Result<Encoded, ServiceError> {
         let (context, body) =
             self.authenticate(&service.signing_name, parts, body, MAX_CALL, call).await?;
-        let operation = service.lookup(operation).inspect_err(|_| self.missed(&call.action))?;
+        let operation = service.lookup(operation)?;
         let body = body::inflate(&parts.headers, body, MAX_CALL)?;
         let input = json::decode(service, operation, &body)?;
         let output = self.call(service, operation, &context, input).await?;
@@ -255,8 +255,7 @@ impl Gateway {
             call.action =
                 format!("{}:{}", call.service, action.chars().take(128).collect::<String>());
         }
-        let operation =
-            query::operation(service, &fields).inspect_err(|_| self.missed(&call.action))?;
+        let operation = query::operation(service, &fields)?;
         let input = query::decode(service, operation, &fields)?;
         let output = self.call(service, operation, &context, input).await?;
         Ok(query::answer(service, operation, &output, &call.request_id))
@@ -443,10 +442,7 @@ impl Gateway {
             .and_then(kennel_wire::Scope::from_authorization);
         let service = scope.map(|scope| scope.service).unwrap_or_default();
         let error = match self.authenticate(&service, parts, body, MAX_CALL, call).await {
-            Ok(_) => {
-                self.missed(&unknown.asked);
-                unknown.error()
-            }
+            Ok(_) => unknown.error(),
             Err(error) => error,
         };
         let encoded = match unknown.json {
@@ -465,6 +461,17 @@ impl Gateway {
     }
 
     async fn record(&self, call: Call, status: StatusCode, error: Option<String>) {
+        if matches!(
+            error.as_deref(),
+            Some(
+                "NotImplementedException"
+                    | "NotImplemented"
+                    | "UnknownOperationException"
+                    | "InvalidAction"
+            )
+        ) {
+            self.missed(&call.action);
+        }
         let microseconds = i64::try_from(call.started.elapsed().as_micros()).unwrap_or(i64::MAX);
         let record = Record {
             time: call.time,
