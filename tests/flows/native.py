@@ -65,6 +65,9 @@ words = refused("ValidationException", sagemaker.create_training_job, **bad(
 assert "runtimes.pytorch" in words, words
 words = refused("ValidationException", sagemaker.create_training_job, **bad(TrainingJobName="no_underscores"))
 assert "trainingJobName" in words, words
+channel = job["InputDataConfig"][0]
+for channels in ([{**channel, "ChannelName": ".."}], [channel, channel]):
+    refused("ValidationException", sagemaker.create_training_job, **bad(InputDataConfig=channels))
 refused("ValidationException", sagemaker.describe_training_job, TrainingJobName="flow-bad")
 
 # A failure has its reason; a job can be stopped.

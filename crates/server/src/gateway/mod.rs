@@ -45,6 +45,9 @@ const MAX_INVOCATION: usize = 25 << 20;
 const BODIES: usize = 512 << 20;
 /// How long a call's body may take to arrive.
 const BODY_TIME: Duration = Duration::from_secs(60);
+/// Characters of an access record's action and resource; an S3 key has at most 1,024 bytes.
+const ACTION: usize = 160;
+const RESOURCE: usize = 1200;
 /// Operations that were asked for in vain and are remembered, so that each is logged once.
 const MISSED: usize = 1000;
 
@@ -209,11 +212,6 @@ impl Gateway {
             }
             Route::Unknown(unknown) => {
                 call.action = unknown.asked.clone();
-                tracing::warn!(
-                    "{} asked for `{}`, which no service answers",
-                    source.ip(),
-                    unknown.asked
-                );
                 self.unknown(&unknown, &parts, body, &mut call).await
             }
         };
@@ -456,7 +454,7 @@ impl Gateway {
     fn missed(&self, asked: &str) {
         let mut missed = self.inner.missed.lock().unwrap_or_else(PoisonError::into_inner);
         if missed.len() < MISSED && missed.insert(asked.to_owned()) {
-            tracing::warn!("`{asked}` was asked for, which Kennel does not serve");
+            tracing::warn!("`{}` was asked for, which Kennel does not serve", asked.escape_debug());
         }
     }
 
@@ -470,7 +468,7 @@ impl Gateway {
                     | "InvalidAction"
             )
         ) {
-            self.missed(&call.action);
+            self.missed(&clipped(call.action.clone(), ACTION));
         }
         let microseconds = i64::try_from(call.started.elapsed().as_micros()).unwrap_or(i64::MAX);
         let record = Record {
@@ -480,8 +478,9 @@ impl Gateway {
             access_key: call.caller.map(|caller| caller.access_key),
             source: call.source.ip().to_string(),
             service: call.service,
-            action: call.action,
-            resource: call.resource,
+            // A stranger writes both: what is refused must not fill the database.
+            action: clipped(call.action, ACTION),
+            resource: call.resource.map(|resource| clipped(resource, RESOURCE)),
             allowed: call.allowed,
             status: status.as_u16(),
             error,
@@ -496,6 +495,14 @@ fn service_name(model: &'static ServiceModel) -> &'static str {
     match model.name.as_str() {
         "cloudwatch" => "cloudwatch",
         _ => &model.signing_name,
+    }
+}
+
+/// The first characters of a text.
+fn clipped(text: String, characters: usize) -> String {
+    match text.char_indices().nth(characters) {
+        Some((end, _)) => text.get(..end).unwrap_or_default().to_owned(),
+        None => text,
     }
 }
 
@@ -552,5 +559,17 @@ fn respond(encoded: Encoded) -> Response<Body> {
 fn request_id(response: &mut Response<Body>, header: &'static str, id: &str) {
     if let Ok(value) = HeaderValue::from_str(id) {
         response.headers_mut().insert(HeaderName::from_static(header), value);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::clipped;
+
+    #[test]
+    fn records_of_strangers_words_are_short() {
+        assert_eq!(clipped("sagemaker:CreateModel".to_owned(), 160), "sagemaker:CreateModel");
+        assert_eq!(clipped("ä".repeat(500), 160), "ä".repeat(160));
+        assert_eq!(clipped(String::new(), 160), "");
     }
 }

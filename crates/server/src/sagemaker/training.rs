@@ -297,7 +297,14 @@ impl Request {
         if let Some((name, _)) = launcher {
             return refuse(&format!("the estimator's `distribution` ({name})"));
         }
+        let mut names = std::collections::BTreeSet::new();
         for channel in &self.input_data_config {
+            if !names.insert(&channel.channel_name) {
+                return Err(ServiceError::validation(format!(
+                    "channel name `{}` is used twice",
+                    channel.channel_name
+                )));
+            }
             channel.check(&self.algorithm_specification.training_input_mode)?;
         }
         Location::parse(&self.output_data_config.path)?;

@@ -47,6 +47,12 @@ impl Channel {
                 "channel `{name}`: {what} is not implemented by Kennel\nhint: README's table lists what is built"
             )))
         };
+        // The name becomes a folder, and the API's model allows dots.
+        if name.starts_with('.') {
+            return Err(ServiceError::validation(format!(
+                "channel `{name}`: a channel's name must not begin with a dot"
+            )));
+        }
         let mode = self.input_mode.as_deref().unwrap_or(job_mode);
         if mode == "Pipe" {
             return refuse("input mode `Pipe`".to_owned());

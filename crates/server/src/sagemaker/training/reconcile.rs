@@ -14,6 +14,8 @@ use crate::sagemaker::Inner;
 
 /// How often rows are looked at when nobody says that they changed.
 const PERIOD: Duration = Duration::from_secs(30);
+/// Pause after a task ended badly.
+const AFTER_A_BUG: Duration = Duration::from_secs(1);
 /// Jobs that have instances at the same time; more wait in Starting. On one machine they share its
 /// cores anyway.
 const JOBS: usize = 8;
@@ -52,10 +54,12 @@ pub(in crate::sagemaker) async fn run(inner: Arc<Inner>, mut shutdown: watch::Re
                     running.remove(&name);
                 }
                 Err(e) => {
-                    // A bug; the row is taken up again at the next look.
+                    // A bug. Which job it was is not known: all are taken up again, from their rows, and
+                    // not at once, since the bug may strike again.
                     tracing::error!("a training job's task ended badly: {e}");
+                    tasks.shutdown().await;
                     running.clear();
-                    tasks.abort_all();
+                    tokio::time::sleep(AFTER_A_BUG).await;
                 }
             },
         }
