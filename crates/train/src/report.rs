@@ -9,14 +9,13 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
-mod chart;
 mod confusion;
 #[cfg(test)]
 mod tests;
-mod text;
 
-use chart::{Chart, Series};
-use text::{escape, percent, percent_or_dash, plural, put, short, with_code};
+use kennel_report::{
+    Chart, Series, escape, percent, percent_or_dash, plural, put, short, with_code,
+};
 
 /// Everything that a report shows.
 #[derive(Debug, Clone, Default)]
@@ -90,25 +89,11 @@ pub struct Mistake {
 
 /// Builds the HTML page.
 pub fn render(report: &Report) -> String {
-    let title = if report.title.trim().is_empty() {
-        "Training report".to_owned()
-    } else {
-        escape(&report.title)
+    let title = match report.title.trim() {
+        "" => "Training report",
+        title => title,
     };
     let mut out = String::with_capacity(64 * 1024);
-    put(
-        &mut out,
-        format_args!(
-            "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\"/>\n\
-             <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\"/>\n\
-             <meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; \
-             img-src data:; style-src 'unsafe-inline'; script-src 'unsafe-inline'\"/>\n\
-             <meta name=\"generator\" content=\"kennel {}\"/>\n<title>{title}</title>\n\
-             <style>\n{}</style>\n</head>\n<body>\n<main>\n<h1>{title}</h1>\n",
-            env!("CARGO_PKG_VERSION"),
-            include_str!("report/style.css"),
-        ),
-    );
     headline(&mut out, report);
     notes(&mut out, &report.notes);
     facts(&mut out, &report.facts);
@@ -124,16 +109,7 @@ pub fn render(report: &Report) -> String {
         mistakes(&mut out, report);
     }
     options(&mut out, &report.options_json);
-    put(
-        &mut out,
-        format_args!(
-            "<footer>Made by kennel {}. This file needs nothing else and sends nothing \
-             anywhere.</footer>\n</main>\n<script>\n{}</script>\n</body>\n</html>\n",
-            env!("CARGO_PKG_VERSION"),
-            include_str!("report/sort.js"),
-        ),
-    );
-    out
+    kennel_report::page(title, "", &out)
 }
 
 /// The epoch with the lowest validation loss, which is the one that is kept; `None` without
@@ -239,12 +215,12 @@ fn curves(out: &mut String, epochs: &[EpochPoint]) {
         epochs.iter().map(|epoch| (epoch.epoch as f64, value(epoch).unwrap_or(f64::NAN))).collect()
     };
     let mark = best_epoch(epochs).map(|best| (best.epoch as f64, format!("best: {}", best.epoch)));
-    let chart = |title, shares, train, valid| Chart {
-        title,
-        x_label: "epoch",
+    let chart = |title: &str, shares, train, valid| Chart {
+        title: title.to_owned(),
+        x_label: "epoch".to_owned(),
         series: vec![
-            Series { name: "training", class: "train", points: train },
-            Series { name: "validation", class: "valid", points: valid },
+            Series { name: "training".into(), class: "train".into(), points: train },
+            Series { name: "validation".into(), class: "valid".into(), points: valid },
         ],
         mark: mark.clone(),
         shares,

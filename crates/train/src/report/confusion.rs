@@ -2,7 +2,7 @@
 //! class. Missing or ragged rows count as zeros, so that a report is never refused.
 
 use super::Evaluation;
-use super::text::{escape, percent, percent_or_dash, plural, put};
+use kennel_report::{escape, percent, percent_or_dash, plural, put};
 
 /// Above this number of classes the matrix is left out: its cells would be smaller than a pixel.
 const LARGEST_MATRIX: usize = 200;

@@ -7,7 +7,7 @@ use std::fmt::{self, Write};
 ///
 /// Control characters, which XML forbids, and the characters that change the direction of text,
 /// with which a file name can look like another, become U+FFFD.
-pub(super) fn escape(text: &str) -> String {
+pub fn escape(text: &str) -> String {
     let mut safe = String::with_capacity(text.len());
     for c in text.chars() {
         match c {
@@ -28,7 +28,7 @@ pub(super) fn escape(text: &str) -> String {
 }
 
 /// Makes a sentence safe like [`escape`] and shows what stands in backticks as code.
-pub(super) fn with_code(text: &str) -> String {
+pub fn with_code(text: &str) -> String {
     let pieces: Vec<&str> = text.split('`').collect();
     // An odd backtick is no quotation.
     if pieces.len().is_multiple_of(2) {
@@ -46,22 +46,22 @@ pub(super) fn with_code(text: &str) -> String {
 }
 
 /// Appends formatted text; writing to a `String` cannot fail.
-pub(super) fn put(out: &mut String, text: fmt::Arguments<'_>) {
+pub fn put(out: &mut String, text: fmt::Arguments<'_>) {
     let _ = out.write_fmt(text);
 }
 
 /// A share as a percentage that no line break parts, `–` when there is none.
-pub(super) fn percent(share: f64) -> String {
+pub fn percent(share: f64) -> String {
     if share.is_finite() { format!("{:.1}\u{a0}%", share * 100.0) } else { "–".to_owned() }
 }
 
 /// A share that may be missing.
-pub(super) fn percent_or_dash(share: Option<f64>) -> String {
+pub fn percent_or_dash(share: Option<f64>) -> String {
     share.map_or_else(|| "–".to_owned(), percent)
 }
 
 /// A number of any size in few characters, `–` when it is not one.
-pub(super) fn short(value: f64) -> String {
+pub fn short(value: f64) -> String {
     if !value.is_finite() {
         return "–".to_owned();
     }
@@ -84,6 +84,6 @@ pub(super) fn short(value: f64) -> String {
 }
 
 /// A count with its noun.
-pub(super) fn plural(count: u64, one: &str, many: &str) -> String {
+pub fn plural(count: u64, one: &str, many: &str) -> String {
     format!("{count} {}", if count == 1 { one } else { many })
 }

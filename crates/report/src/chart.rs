@@ -1,6 +1,6 @@
 //! A line chart as inline SVG: axes with round ticks, a legend, one marked position.
 
-use super::text::{escape, put, short};
+use crate::text::{escape, put, short};
 
 const WIDTH: f64 = 560.0;
 const HEIGHT: f64 = 300.0;
@@ -11,25 +11,28 @@ const BOTTOM: f64 = 40.0;
 
 /// One line of a chart.
 #[derive(Debug)]
-pub(super) struct Series {
+pub struct Series {
     /// What the legend says.
-    pub(super) name: &'static str,
-    /// CSS class, which gives the colour.
-    pub(super) class: &'static str,
+    pub name: String,
+    /// CSS class, which gives the colour: `train`, `valid`, or `s0` to `s7`.
+    pub class: String,
     /// Position and value; a value that cannot be drawn (NaN) leaves a gap.
-    pub(super) points: Vec<(f64, f64)>,
+    pub points: Vec<(f64, f64)>,
 }
 
 /// What a chart shows.
 #[derive(Debug)]
-pub(super) struct Chart {
-    pub(super) title: &'static str,
-    pub(super) x_label: &'static str,
-    pub(super) series: Vec<Series>,
+pub struct Chart {
+    /// What it shows, for readers that cannot see it.
+    pub title: String,
+    /// What stands below the horizontal axis.
+    pub x_label: String,
+    /// The lines.
+    pub series: Vec<Series>,
     /// A position to mark, with the words for it.
-    pub(super) mark: Option<(f64, String)>,
+    pub mark: Option<(f64, String)>,
     /// Whether values are shares, shown as percentages between 0 and 100 %.
-    pub(super) shares: bool,
+    pub shares: bool,
 }
 
 /// Whether a point can be drawn. Values beyond any loss are left out like NaN: they would press
@@ -39,7 +42,7 @@ fn drawable(point: &(f64, f64)) -> bool {
 }
 
 /// Round values from below `low` to above `high`, about `count` of them; at least two, in order.
-pub(super) fn ticks(low: f64, high: f64, count: usize) -> Vec<f64> {
+pub fn ticks(low: f64, high: f64, count: usize) -> Vec<f64> {
     let (low, high) =
         if low.is_finite() && high.is_finite() && low <= high { (low, high) } else { (0.0, 1.0) };
     let span = (high - low).clamp(low.abs().max(high.abs()).max(1e-9) * 1e-9, f64::MAX);
@@ -60,13 +63,13 @@ pub(super) fn ticks(low: f64, high: f64, count: usize) -> Vec<f64> {
 
 impl Chart {
     /// The chart as an SVG element; a sentence when there is nothing to show.
-    pub(super) fn svg(&self) -> String {
+    pub fn svg(&self) -> String {
         let finite = |points: &[(f64, f64)]| -> Vec<(f64, f64)> {
             points.iter().copied().filter(drawable).collect()
         };
         let all: Vec<(f64, f64)> = self.series.iter().flat_map(|s| finite(&s.points)).collect();
         if all.is_empty() {
-            return format!("<p class=\"empty\">No values for {}.</p>", escape(self.title));
+            return format!("<p class=\"empty\">No values for {}.</p>", escape(&self.title));
         }
         let range = |pick: fn(&(f64, f64)) -> f64| {
             all.iter()
@@ -91,7 +94,7 @@ impl Chart {
 
         let mut out = format!(
             "<svg class=\"chart\" viewBox=\"0 0 {WIDTH} {HEIGHT}\" role=\"img\" aria-label=\"{}\">\n",
-            escape(self.title)
+            escape(&self.title)
         );
         for y in &y_ticks {
             let label = if self.shares { format!("{} %", short(y * 100.0)) } else { short(*y) };
@@ -127,7 +130,7 @@ impl Chart {
                 "<line class=\"axis\" x1=\"{LEFT}\" y1=\"{axis}\" x2=\"{end}\" y2=\"{axis}\"/>\
              <text class=\"label\" x=\"{middle}\" y=\"{}\" text-anchor=\"middle\">{}</text>\n",
                 HEIGHT - 6.0,
-                escape(self.x_label)
+                escape(&self.x_label)
             ),
         );
         if let Some((x, words)) = self.mark.as_ref().filter(|(x, _)| x.is_finite()) {
@@ -157,16 +160,16 @@ impl Chart {
             // their tooltips, so they are only made small.
             let radius = if series.points.len() <= 40 { 3.0 } else { 1.5 };
             for (x, y) in finite(&series.points) {
-                let value = if self.shares { super::text::percent(y) } else { short(y) };
+                let value = if self.shares { crate::text::percent(y) } else { short(y) };
                 put(
                     &mut out,
                     format_args!(
                         "<circle cx=\"{:.1}\" cy=\"{:.1}\" r=\"{radius}\"><title>{} {}, {}: {value}</title></circle>",
                         x_of(x),
                         y_of(y),
-                        escape(self.x_label),
+                        escape(&self.x_label),
                         short(x),
-                        series.name
+                        escape(&series.name)
                     ),
                 );
             }
@@ -176,7 +179,9 @@ impl Chart {
         for series in self.series.iter().filter(|s| !finite(&s.points).is_empty()) {
             put(
                 &mut out,
-                format_args!("<span class=\"key {}\"><i></i>{}</span> ", series.class, series.name),
+                format_args!("<span class=\"key {}\"><i></i>{}</span> ", series.class,
+                    escape(&series.name)
+                ),
             );
         }
         out.push_str("</p>\n");

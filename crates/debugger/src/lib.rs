@@ -1,0 +1,1 @@
+//! Debugger: tensors that a training run saves, and rules over them.
