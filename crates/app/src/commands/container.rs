@@ -170,8 +170,10 @@ impl Request {
                     request.num_classes =
                         Some(value.parse().map_err(|_| bad("a number of classes"))?);
                 }
-                // What the SDK adds for itself.
-                internal if internal.starts_with("sagemaker_") => {}
+                // What the SDK and a tuning job add for themselves.
+                internal
+                    if internal.starts_with("sagemaker_")
+                        || internal == "_tuning_objective_metric" => {}
                 known if WITHOUT_EFFECT.contains(&known) => {
                     tracing::warn!("hyperparameter `{name}` has no effect on a frozen backbone");
                 }

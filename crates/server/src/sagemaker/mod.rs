@@ -98,6 +98,8 @@ struct Inner {
     clock: Clock,
     live: endpoint::live::Live,
     jobs_changed: Notify,
+    /// A trial's row or a tuning job's has changed.
+    trials_changed: Notify,
     endpoints_changed: Notify,
 }
 
@@ -138,6 +140,7 @@ impl SageMaker {
             clock: Clock,
             live: endpoint::live::Live::default(),
             jobs_changed: Notify::new(),
+            trials_changed: Notify::new(),
             endpoints_changed: Notify::new(),
         };
         Ok(SageMaker { inner: Arc::new(inner) })

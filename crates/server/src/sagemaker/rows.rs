@@ -104,6 +104,28 @@ impl Rows {
         texts.into_iter().map(|(name, text)| Ok((name, parse(&text)?))).collect()
     }
 
+    /// The resources of a kind whose names begin with `prefix`, by name.
+    pub(super) fn with_prefix<R: Row>(
+        &self,
+        prefix: &str,
+    ) -> Result<Vec<(String, R)>, ServiceError> {
+        // Names are of ASCII letters, digits and hyphens, all below this.
+        let end = format!("{prefix}\u{7f}");
+        let texts = self
+            .database
+            .read(|c| {
+                let mut statement = c.prepare_cached(
+                    "SELECT name, document FROM sagemaker_resources WHERE kind = ?1 AND name >= ?2 AND name < ?3 ORDER BY name",
+                )?;
+                statement
+                    .query_map([R::KIND, prefix, &end], |row| Ok((row.get(0)?, row.get(1)?)))?
+                    .collect::<rusqlite::Result<Vec<(String, String)>>>()
+            })
+            .map_err(|e| state_failed(&e))?
+            .map_err(|e| state_failed(&e))?;
+        texts.into_iter().map(|(name, text)| Ok((name, parse(&text)?))).collect()
+    }
+
     /// Inserts a new resource with its tags; `taken` makes the error where the name is in use.
     pub(super) async fn insert<R: Row>(
         &self,

@@ -81,6 +81,31 @@ pub(super) struct TrainingJob {
     pub packed: bool,
     /// What the user should know: capped instances, independent copies, rules that are not built.
     pub notes: Vec<String>,
+    /// What the job is to the tuning job that started it.
+    #[serde(default)]
+    pub tuning: Option<TuningMember>,
+    /// A trial's objective metric as it was emitted, oldest first, at most [`MAX_REPORTS`].
+    #[serde(default)]
+    pub reports: Vec<(f64, Timestamp)>,
+}
+
+/// How many values of the objective a row keeps: the first ones, since early stopping compares trials at
+/// the same step.
+pub(super) const MAX_REPORTS: usize = 10_000;
+
+/// A trial's place in its tuning job.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(super) struct TuningMember {
+    /// The tuning job's ARN.
+    pub arn: String,
+    /// Which trial it is, from 1.
+    pub number: u32,
+    /// The `DefinitionName` it was made from, where there are several.
+    pub definition: Option<String>,
+    /// The objective metric's name.
+    pub objective: String,
+    /// The hyperparameters that the tuning job chose, as they were given to the job.
+    pub tuned: BTreeMap<String, String>,
 }
 
 impl Row for TrainingJob {
@@ -91,6 +116,38 @@ impl Row for TrainingJob {
 }
 
 impl TrainingJob {
+    /// A job that was just created from CreateTrainingJob's input.
+    pub(super) fn new(
+        input: Value,
+        arn: String,
+        region: String,
+        now: Timestamp,
+        notes: Vec<String>,
+    ) -> Self {
+        let mut job = TrainingJob {
+            request: input,
+            arn,
+            region,
+            created: now,
+            modified: now,
+            status: Status::InProgress,
+            transitions: Vec::new(),
+            started: None,
+            ended: None,
+            failure: None,
+            metrics: BTreeMap::new(),
+            log_epoch: now.0 / 1000,
+            attempts: 0,
+            over_time: false,
+            packed: false,
+            notes,
+            tuning: None,
+            reports: Vec::new(),
+        };
+        job.enter("Starting", "Starting the training job", now);
+        job
+    }
+
     /// The current secondary status.
     pub(super) fn secondary(&self) -> &str {
         self.transitions.last().map_or("Starting", |t| &t.status)
@@ -321,6 +378,24 @@ impl Request {
 impl SageMaker {
     pub(super) async fn create_training_job(&self, context: &Context, input: Value) -> Answer {
         let request = Request::parse(&input)?;
+        let program = self.check_training_job(context, &request).await?;
+        let name = request.training_job_name.clone();
+        let arn = context.arn("sagemaker", &format!("training-job/{name}"));
+        let (region, notes) = (context.region.clone(), notes(&request, program));
+        let job = TrainingJob::new(input, arn.clone(), region, context.now, notes);
+        let taken = name_in_use(&arn);
+        self.inner.rows.insert(&name, &arn, job, pairs(request.tags), taken).await?;
+        self.inner.jobs_changed.notify_waiters();
+        Ok(json!({ "TrainingJobArn": arn }))
+    }
+
+    /// Refuses a job that could not run, and a caller who may not pass its role. A tuning job asks for
+    /// its trials, too.
+    pub(super) async fn check_training_job(
+        &self,
+        context: &Context,
+        request: &Request,
+    ) -> Result<Program, ServiceError> {
         let program = request.check()?;
         let objects = &self.inner.objects;
         let output = Location::parse(&request.output_data_config.path)?;
@@ -336,37 +411,7 @@ impl SageMaker {
             &request.role_arn,
             "sagemaker.amazonaws.com",
         )?;
-        let name = request.training_job_name.clone();
-        let arn = context.arn("sagemaker", &format!("training-job/{name}"));
-        let mut job = TrainingJob {
-            request: input,
-            arn: arn.clone(),
-            region: context.region.clone(),
-            created: context.now,
-            modified: context.now,
-            status: Status::InProgress,
-            transitions: Vec::new(),
-            started: None,
-            ended: None,
-            failure: None,
-            metrics: BTreeMap::new(),
-            log_epoch: context.now.0 / 1000,
-            attempts: 0,
-            over_time: false,
-            packed: false,
-            notes: notes(&request, program),
-        };
-        job.enter("Starting", "Starting the training job", context.now);
-        let taken = ServiceError::new(
-            "ResourceInUse",
-            400,
-            format!(
-                "Training job names must be unique within an AWS account and region, and a training job with this name already exists ({arn})"
-            ),
-        );
-        self.inner.rows.insert(&name, &arn, job, pairs(request.tags), taken).await?;
-        self.inner.jobs_changed.notify_waiters();
-        Ok(json!({ "TrainingJobArn": arn }))
+        Ok(program)
     }
 
     pub(super) fn describe_training_job(&self, input: &Value) -> Answer {
@@ -435,8 +480,19 @@ impl SageMaker {
     }
 }
 
+/// What a job's creator hears whose name another one has.
+pub(super) fn name_in_use(arn: &str) -> ServiceError {
+    ServiceError::new(
+        "ResourceInUse",
+        400,
+        format!(
+            "Training job names must be unique within an AWS account and region, and a training job with this name already exists ({arn})"
+        ),
+    )
+}
+
 /// What the user should know before the job runs.
-fn notes(request: &Request, program: Program) -> Vec<String> {
+pub(super) fn notes(request: &Request, program: Program) -> Vec<String> {
     let mut notes = Vec::new();
     let count = request.resource_config.instance_count;
     if count > 1 && matches!(program, Program::Script { .. }) {
@@ -525,6 +581,7 @@ fn describe(job: &TrainingJob) -> Answer {
     };
     let state = json!({
         "TrainingJobArn": job.arn,
+        "TuningJobArn": job.tuning.as_ref().map(|tuning| &tuning.arn),
         "TrainingJobStatus": job.status.name(),
         "SecondaryStatus": job.secondary(),
         "SecondaryStatusTransitions": transitions,

@@ -13,7 +13,8 @@ use kennel_hosting::training::{
 use kennel_wire::ServiceError;
 use tokio::sync::Semaphore;
 
-use super::{Request, Status, TrainingJob, metrics};
+use super::{MAX_REPORTS, Request, Status, TrainingJob, metrics};
+use crate::context::Timestamp;
 use crate::logs::LogWriter;
 use crate::sagemaker::image::Program;
 use crate::sagemaker::objects::Location;
@@ -366,7 +367,16 @@ impl Run<'_> {
             definitions.iter().map(metrics::Definition::compile).collect::<Result<_, _>>()?;
         let epoch = self.job()?.log_epoch;
         let mut writers: HashMap<usize, LogWriter> = HashMap::new();
-        let mut found: BTreeMap<String, (f64, crate::context::Timestamp)> = BTreeMap::new();
+        let mut found: BTreeMap<String, (f64, Timestamp)> = BTreeMap::new();
+        // A trial's objective goes into the row while the job runs: early stopping reads it there.
+        let objective = self.job()?.tuning.map(|tuning| tuning.objective);
+        let mut reports: Vec<(f64, Timestamp)> = Vec::new();
+        let mut unwritten = false;
+        let mut written = tokio::time::Instant::now();
+        if objective.is_some() {
+            // What a former attempt reported would stand beside this one's first epochs.
+            self.change(|job| job.reports.clear()).await?;
+        }
         let hosts = usize::try_from(request.resource_config.instance_count).unwrap_or(1);
         for host in 0..hosts {
             let stream = format!("{}/algo-{}-{epoch}", self.name, host + 1);
@@ -383,7 +393,18 @@ impl Run<'_> {
             }
             writers.insert(host, writer);
         }
-        while let Some(event) = events.recv().await {
+        loop {
+            let event = tokio::select! {
+                biased;
+                () = tokio::time::sleep_until(written + pause(reports.len())), if unwritten => {
+                    self.report(&found, &reports).await?;
+                    unwritten = false;
+                    written = tokio::time::Instant::now();
+                    continue;
+                }
+                event = events.recv() => event,
+            };
+            let Some(event) = event else { break };
             let Event::Line { host, text } = event else { continue };
             let now = inner.clock.now();
             for metric in &definitions {
@@ -397,6 +418,10 @@ impl Run<'_> {
                         now,
                     );
                     found.insert(metric.name.clone(), (value, now));
+                    if objective.as_ref() == Some(&metric.name) && reports.len() < MAX_REPORTS {
+                        reports.push((value, now));
+                        unwritten = true;
+                    }
                 }
             }
             if let Some(writer) = writers.get(&host)
@@ -410,8 +435,21 @@ impl Run<'_> {
                 tracing::warn!("the log of training job `{}` is incomplete: {e}", self.name);
             }
         }
-        self.change(move |job| job.metrics = found).await?;
-        Ok(())
+        self.report(&found, &reports).await
+    }
+
+    /// Writes what the instances have told so far.
+    async fn report(
+        &self,
+        found: &BTreeMap<String, (f64, Timestamp)>,
+        reports: &[(f64, Timestamp)],
+    ) -> Result<(), Halt> {
+        let (found, reports) = (found.clone(), reports.to_vec());
+        self.change(move |job| {
+            job.metrics = found;
+            job.reports = reports;
+        })
+        .await
     }
 
     /// Puts what was packed where the job's definition says.
@@ -459,14 +497,18 @@ impl Run<'_> {
         &self,
         decide: impl FnOnce(&mut TrainingJob) + Send + 'static,
     ) -> Result<(), ServiceError> {
-        self.inner
+        let changed = self
+            .inner
             .rows
             .change::<TrainingJob, ()>(self.name, |job| {
                 decide(job);
                 Ok(())
             })
-            .await
-            .map(|_| ())
+            .await?;
+        if changed.is_some_and(|(job, ())| job.tuning.is_some()) {
+            self.inner.trials_changed.notify_waiters();
+        }
+        Ok(())
     }
 
     /// Returns when the row says that the job is to stop.
@@ -502,6 +544,12 @@ impl Run<'_> {
             }
         }
     }
+}
+
+/// How long a trial's reports wait to be written: a quarter of a second, longer where there are many,
+/// since each writing writes all of them.
+fn pause(reports: usize) -> Duration {
+    Duration::from_micros((reports as u64 * 200).max(250_000))
 }
 
 fn text(path: &Path) -> String {
