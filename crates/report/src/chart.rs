@@ -179,7 +179,9 @@ impl Chart {
         for series in self.series.iter().filter(|s| !finite(&s.points).is_empty()) {
             put(
                 &mut out,
-                format_args!("<span class=\"key {}\"><i></i>{}</span> ", series.class,
+                format_args!(
+                    "<span class=\"key {}\"><i></i>{}</span> ",
+                    series.class,
                     escape(&series.name)
                 ),
             );

@@ -9,6 +9,7 @@
 mod checkpoint;
 mod network;
 mod warm;
+mod watch;
 
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
@@ -30,9 +31,12 @@ use crate::dataset::generator;
 use crate::features::FeatureMatrix;
 use crate::job::JobError;
 
-use network::{Head, extract_layers, fresh_layer, module, values};
+use network::{
+    Head, extract_layers, fresh_layer, module, values, watched_gradients, watched_parameters,
+};
 
 pub use checkpoint::CheckpointError;
+pub use watch::{Flow, Moment, Watch, Watched};
 
 /// What one pass over the training photos gave.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -227,7 +231,7 @@ fn saved(layers: &[LinearLayer]) -> Vec<SavedLayer> {
     layers.iter().map(SavedLayer::from).collect()
 }
 
-/// Trains a head. `on_epoch` is called after every epoch.
+/// Trains a head while `watch` looks on.
 ///
 /// # Errors
 /// [`JobError::Interrupted`] when `stop` became true, with the state in the checkpoint; others when
@@ -235,7 +239,7 @@ fn saved(layers: &[LinearLayer]) -> Vec<SavedLayer> {
 pub fn train(
     request: &HeadRequest<'_>,
     stop: &AtomicBool,
-    on_epoch: &mut dyn FnMut(&Epoch),
+    watch: &mut dyn Watch,
 ) -> Result<TrainedHead, JobError> {
     let HeadRequest { train, valid, classes, options, checkpoint, original } = *request;
     if train.is_empty() || train.width == 0 {
@@ -307,6 +311,15 @@ pub fn train(
         let batches: Vec<&[usize]> = order.chunks(options.batch_size).collect();
         for (number, batch) in batches.iter().enumerate().skip(state.step_in_epoch) {
             let step = state.epoch * steps_per_epoch + number;
+            let moment = Moment {
+                step: step as u64,
+                epoch: state.epoch + 1,
+                ends_epoch: number + 1 == batches.len(),
+                evaluation: false,
+            };
+            let wanted = watch.wants(moment);
+            let begun = Instant::now();
+            let mut gathering = Duration::ZERO;
             let rate = learning_rate(options, step, total_steps);
             let (input, target, weight) =
                 assemble(&features, batch, &weights, options, state.epoch, classes);
@@ -315,9 +328,34 @@ pub fn train(
                 Tensor::<2>::from_data(TensorData::new(input, [count, features.width]), &device);
             let target = Tensor::<2>::from_data(TensorData::new(target, [count, classes]), &device);
             let mask = dropout_mask(options, count, &head, step, &device);
-            let logits = head.forward(input, mask);
-            state.running.correct +=
-                correct(values(logits.clone().inner())?, batch, train, classes);
+            let (logits, hidden) = head.forward_watched(input.clone(), mask);
+            let right = correct(values(logits.clone().inner())?, batch, train, classes);
+            state.running.correct += right;
+            let mut watched = Vec::new();
+            if wanted {
+                let since = Instant::now();
+                watched = watched_parameters(&head)?;
+                let labels = batch.iter().map(|&photo| train.labels[photo] as f32).collect();
+                watched.extend([
+                    whole("head.input", "inputs", input.inner())?,
+                    whole("logits", "outputs", logits.clone().inner())?,
+                    Watched {
+                        name: "labels",
+                        collection: "labels",
+                        shape: vec![count],
+                        values: labels,
+                    },
+                    Watched::number("accuracy", "metrics", right as f64 / count as f64),
+                ]);
+                if let Some(hidden) = hidden {
+                    watched.push(whole(
+                        "head.hidden.relu_output_0",
+                        "relu_output",
+                        hidden.inner(),
+                    )?);
+                }
+                gathering += since.elapsed();
+            }
             let log_probabilities = log_softmax(logits, 1);
             // Sum over this process divided by the global weight: with several instances the sums are
             // added and the division stays the same, whatever share each one had.
@@ -327,7 +365,15 @@ pub fn train(
                 return Err(JobError::Diverged { epoch: state.epoch + 1, rate });
             }
             let gradients = GradientsParams::from_grads(loss.backward(), &head);
+            if wanted {
+                let since = Instant::now();
+                watched.extend(watched_gradients(&head, &gradients)?);
+                watched.push(Watched::number("loss", "losses", f64::from(loss_value)));
+                watch.tensors(moment, &watched)?;
+                gathering += since.elapsed();
+            }
             head = optimizer.step(rate, head, gradients);
+            watch.step(moment, begun.elapsed().saturating_sub(gathering));
             state.running.loss += f64::from(loss_value) * f64::from(weight);
             state.running.weight += f64::from(weight);
             state.running.seen += count;
@@ -362,7 +408,22 @@ pub fn train(
         };
         state.running = Running::default();
         state.history.push(epoch);
-        on_epoch(&epoch);
+        let moment = Moment {
+            step: (state.epoch * steps_per_epoch - 1) as u64,
+            epoch: state.epoch,
+            ends_epoch: true,
+            evaluation: true,
+        };
+        if let (Some(loss), Some(accuracy)) = (valid_loss, valid_accuracy)
+            && watch.wants(moment)
+        {
+            let numbers = [
+                Watched::number("loss", "losses", loss),
+                Watched::number("accuracy", "metrics", accuracy),
+            ];
+            watch.tensors(moment, &numbers)?;
+        }
+        let flow = watch.epoch(&epoch);
         // Without validation photos the last epoch is the best that is known.
         let better = match (valid_loss, state.best_loss) {
             (Some(now), Some(best)) => now < best,
@@ -377,6 +438,7 @@ pub fn train(
             state.since_best += 1;
             stopped_early = patience_is_over(state.since_best);
         }
+        stopped_early |= flow == Flow::Stop;
         if let Some(path) = checkpoint
             && last_saved.elapsed() > Duration::from_secs(5)
         {
@@ -455,6 +517,16 @@ fn correct(logits: Vec<f32>, batch: &[usize], train: &FeatureMatrix, classes: us
             kennel_infer::classifier::top_k(row, 1).first() == Some(&train.labels[**photo])
         })
         .count()
+}
+
+/// A tensor for the watch.
+fn whole<const D: usize>(
+    name: &'static str,
+    collection: &'static str,
+    tensor: Tensor<D>,
+) -> Result<Watched, JobError> {
+    let shape = tensor.dims().to_vec();
+    Ok(Watched { name, collection, shape, values: values(tensor)? })
 }
 
 /// Cross entropy and top-1 of the first view of each photo; `None` for no photos.

@@ -4,13 +4,13 @@
 mod outputs;
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
-use kennel_base::{ErrorCode, ErrorCoded, TrainOptions};
+use kennel_base::{Augmentation, ErrorCode, ErrorCoded, TrainOptions};
 use kennel_infer::engine::{self, EngineError};
-use kennel_infer::hub::{self, HubError, OpenOptions};
+use kennel_infer::hub::{self, Backbone, HubError, OpenOptions};
 use kennel_infer::onnx::{self, OnnxError};
 use kennel_infer::package::{Package, PackageError};
 use kennel_infer::pipeline::{PipelineError, PipelineOptions};
@@ -20,7 +20,7 @@ use crate::cache::{CacheError, CacheKey, FeatureCache};
 use crate::dataset::{Dataset, DatasetError, Problem, ProblemKind, Split, SplitOptions};
 use crate::evaluate::{Evaluation, evaluate};
 use crate::features::{self, ExtractRequest, Extraction};
-use crate::head::{self, CheckpointError, Epoch, HeadRequest};
+use crate::head::{self, CheckpointError, Epoch, HeadRequest, TrainedHead, Watch};
 use crate::report;
 
 use outputs::Assembly;
@@ -178,150 +178,272 @@ pub fn run(
     stop: &AtomicBool,
     tell: &mut dyn FnMut(JobEvent),
 ) -> Result<JobResult, JobError> {
-    let begun = Instant::now();
-    let mut seconds = BTreeMap::new();
-    let mut lap = |name: &str, since: Instant| {
-        seconds.insert(name.to_owned(), since.elapsed().as_secs_f64());
-    };
-    let mut warnings: Vec<String> = Vec::new();
-
+    let mut prepared = Prepared::new(options, stop, tell)?;
     let started = Instant::now();
-    let mut dataset = match &options.photos {
+    let epochs = prepared.epochs(&options.train);
+    let request = HeadJob { train: &options.train, checkpoints: Some(&options.checkpoints) };
+    let trained = prepared.train(&request, stop, &mut |epoch: &Epoch| {
+        tell(JobEvent::Epoch { epoch: *epoch, epochs });
+    })?;
+    prepared.took("head", started);
+    if trained.resumed {
+        tell(JobEvent::Note("went on from the checkpoint of an interrupted run".into()));
+    }
+    if trained.matched > 0 {
+        tell(JobEvent::Note(format!(
+            "{} of {} classes are known to the backbone and started from its own classifier",
+            trained.matched,
+            prepared.dataset.classes.len()
+        )));
+    }
+    prepared.finish(options, trained)
+}
+
+/// A head to train on prepared features.
+#[derive(Debug, Clone, Copy)]
+pub struct HeadJob<'a> {
+    /// Options of the head.
+    pub train: &'a TrainOptions,
+    /// Where an interrupted run leaves its state, and finds it.
+    pub checkpoints: Option<&'a Path>,
+}
+
+/// A job whose features are there: heads can be trained on them, as many as one likes.
+#[derive(Debug)]
+pub struct Prepared {
+    dataset: Dataset,
+    backbone: Backbone,
+    key: CacheKey,
+    width: usize,
+    extraction: Extraction,
+    problems: Vec<(usize, Problem)>,
+    warnings: Vec<String>,
+    digest: String,
+    begun: Instant,
+    seconds: BTreeMap<String, f64>,
+}
+
+impl Prepared {
+    /// Scans the photos, opens the backbone and gets the features.
+    ///
+    /// # Errors
+    /// [`JobError`]; what was computed before an interruption is cached.
+    pub fn new(
+        options: &JobOptions,
+        stop: &AtomicBool,
+        tell: &mut dyn FnMut(JobEvent),
+    ) -> Result<Prepared, JobError> {
+        let begun = Instant::now();
+        let mut seconds = BTreeMap::new();
+        let mut lap = |name: &str, since: Instant| {
+            seconds.insert(name.to_owned(), since.elapsed().as_secs_f64());
+        };
+        let mut warnings: Vec<String> = Vec::new();
+
+        let started = Instant::now();
+        let mut dataset = scan(options)?;
+        dataset.hash(stop, &mut |_, _| {})?;
+        lap("scan", started);
+        let per_split =
+            Split::ALL.map(|s| format!("{} {}", dataset.of_split(s).count(), s)).join(", ");
+        tell(JobEvent::Note(format!("{} classes: {per_split} photos", dataset.classes.len())));
+
+        let started = Instant::now();
+        let backbone = hub::open(&options.backbone, &options.open)?;
+        lap("backbone", started);
+        let width = backbone.cut.width.ok_or_else(|| JobError::Internal {
+            reason: format!("the width of `{}` is unknown", backbone.cut.tensor),
+        })?;
+        let kind = options.pipeline.engine.unwrap_or_else(engine::preferred);
+        tell(JobEvent::Note(format!(
+            "backbone {}: {width} features from `{}`, engine {kind}",
+            backbone.name, backbone.cut.tensor
+        )));
+
+        // What is used: everything that can be read and is not a copy.
+        let mut problems = dataset.duplicates();
+        let mut used: Vec<bool> = dataset.photos.iter().map(|p| p.content.is_some()).collect();
+        for (index, problem) in &problems {
+            used[*index] = used[*index] && !problem.kind.is_skipped();
+        }
+        for (index, photo) in dataset.photos.iter().enumerate() {
+            if photo.content.is_none() {
+                problems.push((index, unreadable(photo.path.clone(), "the file cannot be read")));
+            }
+        }
+
+        let started = Instant::now();
+        let key = CacheKey {
+            backbone: backbone.sha256.clone(),
+            preprocess: backbone.preprocess.clone(),
+            engine: kind,
+        };
+        let mut cache = FeatureCache::open(&options.cache, &key, width)?;
+        let pipeline = PipelineOptions { engine: Some(kind), ..options.pipeline };
+        let request = ExtractRequest {
+            dataset: &dataset,
+            used: &used,
+            backbone: &backbone,
+            train: &options.train,
+            options: &pipeline,
+        };
+        let extraction = features::extract(&request, &mut cache, stop, &mut |done, total| {
+            tell(JobEvent::Extracting { done, total });
+        })?;
+        drop(cache);
+        lap("features", started);
+        tell(JobEvent::Note(extraction_note(&extraction)));
+        for (index, problem) in &extraction.problems {
+            used[*index] = false;
+            problems.push((*index, problem.clone()));
+        }
+        problems.sort_by_key(|(index, _)| *index);
+        check_problems(&dataset, &problems, options.max_bad, &mut warnings)?;
+        check_classes(&dataset, &extraction, &mut warnings);
+        for warning in &warnings {
+            tell(JobEvent::Warning(warning.clone()));
+        }
+        let digest = data_digest(&dataset, &used);
+        Ok(Prepared {
+            dataset,
+            backbone,
+            key,
+            width,
+            extraction,
+            problems,
+            warnings,
+            digest,
+            begun,
+            seconds,
+        })
+    }
+
+    /// Epochs that a head with these options is trained for at most.
+    pub fn epochs(&self, options: &TrainOptions) -> usize {
+        options.resolve(self.extraction.splits[0].len(), false).epochs
+    }
+
+    /// Whether the features are those that these options ask for.
+    pub fn serves(&self, options: &JobOptions, other: &TrainOptions) -> bool {
+        let views = |options: &TrainOptions| match options.augmentation {
+            Augmentation::Crop => (options.augmentation, options.views, options.seed),
+            _ => (options.augmentation, features::view_count(options), 0),
+        };
+        views(&options.train) == views(other)
+    }
+
+    /// SHA-256 over the photos that are used, their splits and classes.
+    pub fn digest(&self) -> &str {
+        &self.digest
+    }
+
+    /// Trains a head on the features.
+    ///
+    /// # Errors
+    /// As [`head::train`].
+    pub fn train(
+        &self,
+        job: &HeadJob<'_>,
+        stop: &AtomicBool,
+        watch: &mut dyn Watch,
+    ) -> Result<TrainedHead, JobError> {
+        let [train, valid, _] = &self.extraction.splits;
+        let checkpoint = job.checkpoints.map(|folder| {
+            let name = checkpoint_name(&self.digest, &self.key, job.train);
+            folder.join(format!("{name}.checkpoint"))
+        });
+        head::train(
+            &HeadRequest {
+                train,
+                valid,
+                classes: self.dataset.classes.len(),
+                options: job.train,
+                original: self.backbone.classifier.as_ref(),
+                checkpoint: checkpoint.as_deref(),
+            },
+            stop,
+            watch,
+        )
+    }
+
+    /// Notes the wall time of a part of the job.
+    pub fn took(&mut self, part: &str, since: Instant) {
+        self.seconds.insert(part.to_owned(), since.elapsed().as_secs_f64());
+    }
+
+    /// Evaluates a head on every split that has photos.
+    ///
+    /// # Errors
+    /// [`JobError::Internal`] when it does not fit the features.
+    pub fn evaluate(&self, trained: &TrainedHead) -> Result<Vec<(Split, Evaluation)>, JobError> {
+        let mut evaluations = Vec::new();
+        for (split, matrix) in Split::ALL.into_iter().zip(&self.extraction.splits) {
+            if !matrix.is_empty() {
+                let logits = head::logits(&trained.layers, matrix)?;
+                let classes = self.dataset.classes.len();
+                evaluations.push((split, evaluate(&logits, &matrix.labels, classes)));
+            }
+        }
+        Ok(evaluations)
+    }
+
+    /// Evaluates and packages a head.
+    ///
+    /// # Errors
+    /// When the head does not fit the backbone.
+    pub fn finish(
+        mut self,
+        options: &JobOptions,
+        trained: TrainedHead,
+    ) -> Result<JobResult, JobError> {
+        let started = Instant::now();
+        let evaluations = self.evaluate(&trained)?;
+        let assembly = Assembly {
+            options,
+            dataset: &self.dataset,
+            backbone: &self.backbone,
+            extraction: &self.extraction,
+            trained: &trained,
+            evaluations: &evaluations,
+            problems: &self.problems,
+            warnings: &self.warnings,
+            digest: self.digest.clone(),
+            engine: self.key.engine.to_string(),
+        };
+        let network = onnx::append_head(&self.backbone.model, &trained.layers)?;
+        let thumbnails = assembly.mistakes();
+        self.seconds.insert("package".to_owned(), started.elapsed().as_secs_f64());
+        self.seconds.insert("total".to_owned(), self.begun.elapsed().as_secs_f64());
+        let metrics = assembly.metrics(&self.seconds);
+        let report = report::render(&assembly.report(&self.seconds, thumbnails));
+        let pretty = serde_json::to_vec_pretty(&metrics).unwrap_or_default();
+        let package = Package {
+            manifest: assembly.manifest(self.width),
+            network: network.to_bytes(),
+            extras: BTreeMap::from([
+                ("metrics.json".to_owned(), pretty),
+                ("report.html".to_owned(), report.clone().into_bytes()),
+            ]),
+        };
+        Ok(JobResult {
+            package,
+            metrics,
+            report,
+            evaluations,
+            history: trained.history,
+            seconds: self.seconds,
+        })
+    }
+}
+
+fn scan(options: &JobOptions) -> Result<Dataset, JobError> {
+    Ok(match &options.photos {
         Photos::Folder(root) => Dataset::scan(root, &options.split)?,
         Photos::Splits(splits) => {
             let root = splits.first().map(|(_, p)| p.clone()).unwrap_or_default();
             Dataset::from_splits(&root, splits, &options.split)?
         }
-    };
-    dataset.hash(stop, &mut |_, _| {})?;
-    lap("scan", started);
-    let per_split = Split::ALL.map(|s| format!("{} {}", dataset.of_split(s).count(), s)).join(", ");
-    tell(JobEvent::Note(format!("{} classes: {per_split} photos", dataset.classes.len())));
-
-    let started = Instant::now();
-    let backbone = hub::open(&options.backbone, &options.open)?;
-    lap("backbone", started);
-    let width = backbone.cut.width.ok_or_else(|| JobError::Internal {
-        reason: format!("the width of `{}` is unknown", backbone.cut.tensor),
-    })?;
-    let kind = options.pipeline.engine.unwrap_or_else(engine::preferred);
-    tell(JobEvent::Note(format!(
-        "backbone {}: {width} features from `{}`, engine {kind}",
-        backbone.name, backbone.cut.tensor
-    )));
-
-    // What is used: everything that can be read and is not a copy.
-    let mut problems = dataset.duplicates();
-    let mut used: Vec<bool> = dataset.photos.iter().map(|p| p.content.is_some()).collect();
-    for (index, problem) in &problems {
-        used[*index] = used[*index] && !problem.kind.is_skipped();
-    }
-    for (index, photo) in dataset.photos.iter().enumerate() {
-        if photo.content.is_none() {
-            problems.push((index, unreadable(photo.path.clone(), "the file cannot be read")));
-        }
-    }
-
-    let started = Instant::now();
-    let key = CacheKey {
-        backbone: backbone.sha256.clone(),
-        preprocess: backbone.preprocess.clone(),
-        engine: kind,
-    };
-    let mut cache = FeatureCache::open(&options.cache, &key, width)?;
-    let pipeline = PipelineOptions { engine: Some(kind), ..options.pipeline };
-    let request = ExtractRequest {
-        dataset: &dataset,
-        used: &used,
-        backbone: &backbone,
-        train: &options.train,
-        options: &pipeline,
-    };
-    let extraction = features::extract(&request, &mut cache, stop, &mut |done, total| {
-        tell(JobEvent::Extracting { done, total });
-    })?;
-    drop(cache);
-    lap("features", started);
-    tell(JobEvent::Note(extraction_note(&extraction)));
-    for (index, problem) in &extraction.problems {
-        used[*index] = false;
-        problems.push((*index, problem.clone()));
-    }
-    problems.sort_by_key(|(index, _)| *index);
-    check_problems(&dataset, &problems, options.max_bad, &mut warnings)?;
-    check_classes(&dataset, &extraction, &mut warnings);
-    for warning in &warnings {
-        tell(JobEvent::Warning(warning.clone()));
-    }
-
-    let digest = data_digest(&dataset, &used);
-    let started = Instant::now();
-    let [train, valid, _] = &extraction.splits;
-    let checkpoint = options
-        .checkpoints
-        .join(format!("{}.checkpoint", checkpoint_name(&digest, &key, &options.train)));
-    let epochs = options.train.resolve(train.len(), false).epochs;
-    let trained = head::train(
-        &HeadRequest {
-            train,
-            valid,
-            classes: dataset.classes.len(),
-            options: &options.train,
-            original: backbone.classifier.as_ref(),
-            checkpoint: Some(&checkpoint),
-        },
-        stop,
-        &mut |epoch| tell(JobEvent::Epoch { epoch: *epoch, epochs }),
-    )?;
-    lap("head", started);
-    if trained.resumed {
-        tell(JobEvent::Note("went on from the checkpoint of an interrupted run".into()));
-    }
-
-    if trained.matched > 0 {
-        tell(JobEvent::Note(format!(
-            "{} of {} classes are known to the backbone and started from its own classifier",
-            trained.matched,
-            dataset.classes.len()
-        )));
-    }
-
-    let started = Instant::now();
-    let mut evaluations = Vec::new();
-    for (split, matrix) in Split::ALL.into_iter().zip(&extraction.splits) {
-        if !matrix.is_empty() {
-            let logits = head::logits(&trained.layers, matrix)?;
-            evaluations.push((split, evaluate(&logits, &matrix.labels, dataset.classes.len())));
-        }
-    }
-    let assembly = Assembly {
-        options,
-        dataset: &dataset,
-        backbone: &backbone,
-        extraction: &extraction,
-        trained: &trained,
-        evaluations: &evaluations,
-        problems: &problems,
-        warnings: &warnings,
-        digest,
-        engine: kind.to_string(),
-    };
-    let network = onnx::append_head(&backbone.model, &trained.layers)?;
-    let thumbnails = assembly.mistakes();
-    lap("package", started);
-    seconds.insert("total".to_owned(), begun.elapsed().as_secs_f64());
-    let metrics = assembly.metrics(&seconds);
-    let report = report::render(&assembly.report(&seconds, thumbnails));
-    let pretty = serde_json::to_vec_pretty(&metrics).unwrap_or_default();
-    let package = Package {
-        manifest: assembly.manifest(width),
-        network: network.to_bytes(),
-        extras: BTreeMap::from([
-            ("metrics.json".to_owned(), pretty),
-            ("report.html".to_owned(), report.clone().into_bytes()),
-        ]),
-    };
-    Ok(JobResult { package, metrics, report, evaluations, history: trained.history, seconds })
+    })
 }
 
 fn unreadable(path: PathBuf, reason: &str) -> Problem {

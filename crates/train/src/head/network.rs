@@ -2,11 +2,13 @@
 
 use burn::module::{Module, Param, ParamId};
 use burn::nn::Linear;
+use burn::optim::GradientsParams;
 use burn::tensor::activation::relu;
 use burn::tensor::{Device, Tensor, TensorData};
 use kennel_infer::onnx::LinearLayer;
 use rand::RngExt;
 
+use super::Watched;
 use crate::dataset::generator;
 use crate::job::JobError;
 
@@ -18,18 +20,25 @@ pub(super) struct Head {
 
 impl Head {
     pub(super) fn forward(&self, features: Tensor<2>, dropout: Option<Tensor<2>>) -> Tensor<2> {
+        self.forward_watched(features, dropout).0
+    }
+
+    /// Logits, and what the hidden layer gave after its ReLU.
+    pub(super) fn forward_watched(
+        &self,
+        features: Tensor<2>,
+        dropout: Option<Tensor<2>>,
+    ) -> (Tensor<2>, Option<Tensor<2>>) {
+        let masked = |tensor: Tensor<2>| match dropout {
+            Some(mask) => tensor * mask,
+            None => tensor,
+        };
         match &self.hidden {
             Some(hidden) => {
                 let active = relu(hidden.forward(features));
-                self.output.forward(match dropout {
-                    Some(mask) => active * mask,
-                    None => active,
-                })
+                (self.output.forward(masked(active.clone())), Some(active))
             }
-            None => self.output.forward(match dropout {
-                Some(mask) => features * mask,
-                None => features,
-            }),
+            None => (self.output.forward(masked(features)), None),
         }
     }
 
@@ -102,4 +111,68 @@ pub(super) fn extract_layers(head: &Head) -> Result<Vec<LinearLayer>, JobError> 
             Ok(LinearLayer { weight: values(plain(linear.weight.val()))?, bias, inputs, outputs })
         })
         .collect()
+}
+
+/// Names of a layer's weight, bias and their gradients, as PyTorch would give them.
+const HIDDEN: [&str; 4] = [
+    "head.hidden.weight",
+    "head.hidden.bias",
+    "gradient/head.hidden.weight",
+    "gradient/head.hidden.bias",
+];
+const OUTPUT: [&str; 4] = [
+    "head.output.weight",
+    "head.output.bias",
+    "gradient/head.output.weight",
+    "gradient/head.output.bias",
+];
+
+fn named(head: &Head) -> impl Iterator<Item = (&'static [&'static str; 4], &Linear)> {
+    head.hidden.iter().map(|layer| (&HIDDEN, layer)).chain([(&OUTPUT, &head.output)])
+}
+
+/// The parameters, for the watch.
+pub(super) fn watched_parameters(head: &Head) -> Result<Vec<Watched>, JobError> {
+    let mut found = Vec::new();
+    for ([weight, bias, ..], layer) in named(head) {
+        let [inputs, outputs] = layer.weight.val().dims();
+        found.push(Watched {
+            name: weight,
+            collection: "weights",
+            shape: vec![inputs, outputs],
+            values: values(plain(layer.weight.val()))?,
+        });
+        if let Some(parameter) = &layer.bias {
+            found.push(Watched {
+                name: bias,
+                collection: "biases",
+                shape: vec![outputs],
+                values: values(plain(parameter.val()))?,
+            });
+        }
+    }
+    Ok(found)
+}
+
+/// The gradients, for the watch.
+pub(super) fn watched_gradients(
+    head: &Head,
+    gradients: &GradientsParams,
+) -> Result<Vec<Watched>, JobError> {
+    let mut found = Vec::new();
+    for ([.., weight, bias], layer) in named(head) {
+        if let Some(gradient) = gradients.get::<2>(layer.weight.id) {
+            let shape = gradient.dims().to_vec();
+            let values = values(gradient)?;
+            found.push(Watched { name: weight, collection: "gradients", shape, values });
+        }
+        if let Some(parameter) = &layer.bias
+            && let Some(gradient) = gradients.get::<1>(parameter.id)
+        {
+            let shape = gradient.dims().to_vec();
+            let values = values(gradient)?;
+            found.push(Watched { name: bias, collection: "gradients", shape, values });
+        }
+    }
+    Ok(found)
 }

@@ -51,7 +51,7 @@ fn request<'a>(
 }
 
 fn run(request: &HeadRequest<'_>) -> TrainedHead {
-    train(request, &AtomicBool::new(false), &mut |_| {}).unwrap()
+    train(request, &AtomicBool::new(false), &mut |_: &Epoch| {}).unwrap()
 }
 
 fn accuracy(head: &TrainedHead, matrix: &FeatureMatrix) -> f64 {
@@ -159,7 +159,7 @@ fn a_rate_that_explodes_is_an_error_with_a_hint() {
 }
 
 fn train_only(request: &HeadRequest<'_>) -> Result<TrainedHead, JobError> {
-    train(request, &AtomicBool::new(false), &mut |_| {})
+    train(request, &AtomicBool::new(false), &mut |_: &Epoch| {})
 }
 
 #[test]
@@ -260,7 +260,7 @@ fn dropout_masks_keep_their_share_and_their_sum() {
 fn stopped_after_every_batch(request: &HeadRequest<'_>) -> (TrainedHead, usize) {
     let stop = AtomicBool::new(true);
     for interruptions in 0..10_000 {
-        match train(request, &stop, &mut |_| {}) {
+        match train(request, &stop, &mut |_: &Epoch| {}) {
             Ok(trained) => return (trained, interruptions),
             Err(JobError::Interrupted { .. }) => {
                 assert!(request.checkpoint.unwrap().is_file());
@@ -311,7 +311,7 @@ fn a_stop_between_epochs_goes_on_too() {
     let with = HeadRequest { checkpoint: Some(&path), ..whole };
     let stop = AtomicBool::new(false);
     let seen = Cell::new(0);
-    let error = train(&with, &stop, &mut |epoch| {
+    let error = train(&with, &stop, &mut |epoch: &Epoch| {
         seen.set(epoch.epoch);
         stop.store(epoch.epoch == 5, Relaxed);
     })
@@ -321,7 +321,8 @@ fn a_stop_between_epochs_goes_on_too() {
     assert_eq!(seen.get(), 5);
     let mut epochs = Vec::new();
     let trained =
-        train(&with, &AtomicBool::new(false), &mut |epoch| epochs.push(epoch.epoch)).unwrap();
+        train(&with, &AtomicBool::new(false), &mut |epoch: &Epoch| epochs.push(epoch.epoch))
+            .unwrap();
     assert_eq!(epochs, (6..=12).collect::<Vec<_>>(), "finished epochs are not run again");
     assert_eq!(TrainedHead { resumed: false, ..trained }, run(&whole));
 }
@@ -335,7 +336,7 @@ fn a_damaged_checkpoint_is_no_checkpoint() {
     let whole = request(&train_on, &valid, &options);
     let with = HeadRequest { checkpoint: Some(&path), ..whole };
     let straight = run(&whole);
-    train(&with, &AtomicBool::new(true), &mut |_| {}).unwrap_err();
+    train(&with, &AtomicBool::new(true), &mut |_: &Epoch| {}).unwrap_err();
     let bytes = std::fs::read(&path).unwrap();
     let line = bytes.iter().position(|b| *b == b'\n').unwrap();
     let mut flipped = bytes.clone();
