@@ -1,4 +1,4 @@
-// Makes the columns of the class tables sortable. The page says everything without this.
+// Makes the columns of the large tables sortable. The page says everything without this.
 for (const table of document.querySelectorAll('table.classes')) {
   const body = table.tBodies[0];
   table.querySelectorAll('thead th').forEach((head, column) => {
@@ -15,8 +15,11 @@ for (const table of document.querySelectorAll('table.classes')) {
         const numbers = [x, y].every((value) => !isNaN(value));
         return numbers ? x - y : x.localeCompare(y, undefined, { numeric: true });
       };
-      const rows = [...body.rows].sort(compare);
-      body.append(...(up ? rows : rows.reverse()));
+      // What has no value stays below, whichever way the others go.
+      const missing = (row) => key(row) === '' || key(row) === '–';
+      const [without, rows] = [true, false].map((is) => [...body.rows].filter((row) => missing(row) === is));
+      rows.sort(compare);
+      body.append(...(up ? rows : rows.reverse()), ...without);
     });
   });
 }

@@ -13,6 +13,7 @@
 mod decide;
 pub mod native;
 mod plan;
+pub mod report;
 mod space;
 
 pub use decide::{Reason, Step, best, next, to_stop};
