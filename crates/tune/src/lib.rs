@@ -10,7 +10,12 @@
 //! Semantics are those of Amazon SageMaker's automatic model tuning:
 //! <https://docs.aws.amazon.com/sagemaker/latest/dg/automatic-model-tuning.html>.
 
+mod bayesian;
 mod decide;
+mod draw;
+mod gp;
+mod hyperband;
+mod median;
 pub mod native;
 mod plan;
 pub mod report;

@@ -185,6 +185,16 @@ impl Domain {
         }
     }
 
+    /// What [`Domain::unit`] says of the value that [`Domain::text`] has at `unit`.
+    pub(crate) fn snap(&self, unit: f64) -> f64 {
+        match self {
+            Domain::Continuous { .. } => unit,
+            Domain::Integer { .. } | Domain::Categorical { .. } => {
+                self.unit(&self.text(unit)).unwrap_or(unit)
+            }
+        }
+    }
+
     fn check(&self, name: &str) -> Result<(), SpaceError> {
         let name = || name.to_owned();
         match self {
