@@ -393,8 +393,9 @@ fn table(out: &mut String, view: &View<'_>) {
         put(
             out,
             format_args!(
-                "<th>{}</th><td class=\"state\"><i class=\"{class}\"></i>{words}</td>",
-                escape(&row.name)
+                "<th title=\"{}\">{}</th><td class=\"state\"><i class=\"{class}\"></i>{words}</td>",
+                escape(&row.name),
+                escape(&cut(&row.name, 48))
             ),
         );
         let value = view::value(row);

@@ -14,8 +14,6 @@ const MOST_KINDS: usize = 200;
 #[derive(Debug)]
 pub(super) struct Axis {
     pub(super) name: String,
-    /// What is said of it beside its name.
-    remark: &'static str,
     kind: Kind,
 }
 
@@ -52,19 +50,17 @@ impl Axis {
                     }
                 }
                 let kind = Kind::Kinds { names, places };
-                return Self { name: parameter.name.clone(), remark: "", kind };
+                return Self { name: parameter.name.clone(), kind };
             }
         };
         let found = texts.filter_map(|text| text.trim().parse().ok());
         let scale = Scale::over([low, high].into_iter().chain(found), spread);
-        let remark = if scale.spread == Spread::Linear { "" } else { ", logarithmic" };
-        Self { name: parameter.name.clone(), remark, kind: Kind::Numbers { scale, whole } }
+        Self { name: parameter.name.clone(), kind: Kind::Numbers { scale, whole } }
     }
 
     /// An axis of numbers.
     pub(super) fn numbers(name: &str, scale: Scale, whole: bool) -> Self {
-        let remark = if scale.spread == Spread::Linear { "" } else { ", logarithmic" };
-        Self { name: name.to_owned(), remark, kind: Kind::Numbers { scale, whole } }
+        Self { name: name.to_owned(), kind: Kind::Numbers { scale, whole } }
     }
 
     /// The coordinate of a trial's text: the number, or the place of the choice.
@@ -99,9 +95,18 @@ impl Axis {
         }
     }
 
+    /// Whether equal distances are equal ratios.
+    pub(super) fn logarithmic(&self) -> bool {
+        matches!(&self.kind, Kind::Numbers { scale, .. } if scale.spread != Spread::Linear)
+    }
+
     /// The name in at most `most` characters, with what is to be said of the scale.
     pub(super) fn label(&self, most: usize) -> String {
-        format!("{}{}", cut(&self.name, most), self.remark)
+        format!(
+            "{}{}",
+            cut(&self.name, most),
+            if self.logarithmic() { ", logarithmic" } else { "" }
+        )
     }
 
     /// About `count` places with the texts that stand there.

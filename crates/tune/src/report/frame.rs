@@ -3,14 +3,14 @@
 use super::axis::Axis;
 use kennel_report::{escape, put};
 
-const WIDTH: f64 = 560.0;
-const HEIGHT: f64 = 310.0;
+const WIDTH: f64 = 490.0;
+const HEIGHT: f64 = 290.0;
 const RIGHT: f64 = 16.0;
 const TOP: f64 = 12.0;
 const BOTTOM: f64 = 44.0;
 
 /// About the width of a character of tick text.
-pub(super) const LETTER: f64 = 6.2;
+pub(super) const LETTER: f64 = 6.6;
 
 /// A frame with its axes.
 #[derive(Debug)]
@@ -48,7 +48,7 @@ impl<'a> Frame<'a> {
     }
 
     fn up(&self, place: f64) -> f64 {
-        HEIGHT - BOTTOM - place * (HEIGHT - TOP - BOTTOM)
+        HEIGHT - BOTTOM - 7.0 - place * (HEIGHT - TOP - BOTTOM - 7.0)
     }
 
     /// Opens the picture and draws the axes; the caller closes it with `</svg>`.

@@ -11,7 +11,10 @@ pub(super) const MOST_AXES: usize = 9;
 const WIDTH: f64 = 1040.0;
 const HEIGHT: f64 = 400.0;
 const SIDE: f64 = 76.0;
-const TOP: f64 = 44.0;
+const TOP: f64 = 52.0;
+
+/// About the width of a character of an axis's name.
+const NAME_LETTER: f64 = 7.9;
 const BOTTOM: f64 = 20.0;
 
 /// One axis of the picture: where it stands, and which coordinate of a trial it shows.
@@ -71,7 +74,12 @@ pub(super) fn svg(out: &mut String, view: &View<'_>, shown: &[usize]) {
         line(out, view, &uprights, best);
     }
     out.push_str("</g>\n");
-    for upright in &uprights {
+    // Names that are too long for their place stand in two rows by turns, where each has twice the room.
+    let width = |name: &str| name.chars().count() as f64 * NAME_LETTER + 10.0;
+    let rows = if uprights.iter().any(|upright| width(&upright.axis.name) > pitch) { 2 } else { 1 };
+    for (place, upright) in uprights.iter().enumerate() {
+        let y = if rows == 2 && place % 2 == 0 { 14.0 } else { 32.0 };
+        name(out, upright.axis, upright.x, y, (pitch * f64::from(rows)).min(2.0 * SIDE));
         scale(out, upright, pitch);
     }
     if let Some(best) = view.best.and_then(|best| view.trials.get(best)) {
@@ -126,23 +134,31 @@ fn line(out: &mut String, view: &View<'_>, uprights: &[Upright<'_>], number: usi
     );
 }
 
-/// The axis with its name and ticks, over the lines.
-fn scale(out: &mut String, upright: &Upright<'_>, pitch: f64) {
-    let x = upright.x;
-    let objective = upright.parameter.is_none();
-    let name_room = pitch.min(2.0 * SIDE) - 8.0;
+fn name(out: &mut String, axis: &Axis, x: f64, y: f64, room: f64) {
     put(
         out,
         format_args!(
-            "<g class=\"upright{}\"><line class=\"axis\" x1=\"{x:.1}\" y1=\"{TOP}\" x2=\"{x:.1}\" y2=\"{}\"/>\
-             <text class=\"name\" x=\"{x:.1}\" y=\"18\" text-anchor=\"middle\"><title>{}</title>{}</text>",
-            if objective { " objective" } else { "" },
+            "<text class=\"name\" x=\"{x:.1}\" y=\"{y}\" text-anchor=\"middle\"><title>{}</title>{}</text>\n",
+            escape(&axis.name),
+            escape(&cut(&axis.name, ((room - 8.0) / NAME_LETTER) as usize)),
+        ),
+    );
+}
+
+/// The axis with its ticks, over the lines.
+fn scale(out: &mut String, upright: &Upright<'_>, pitch: f64) {
+    let x = upright.x;
+    let objective = upright.parameter.is_none();
+    put(
+        out,
+        format_args!(
+            "<g class=\"upright\"><line class=\"axis\" x1=\"{x:.1}\" y1=\"{TOP}\" x2=\"{x:.1}\" y2=\"{}\"/>",
             HEIGHT - BOTTOM,
-            escape(&upright.axis.name),
-            escape(&cut(&upright.axis.name, (name_room / (LETTER * 1.12)) as usize)),
         ),
     );
     let room = pitch.min(SIDE + 6.0) - 16.0;
+    // All lines of a choice run through one point; its name stands above them.
+    let kinds = upright.axis.kinds() > 0;
     for (place, text) in upright.axis.ticks_along(HEIGHT - TOP - BOTTOM) {
         let y = up(place);
         // The objective's texts stand outside, the others on the side that lines come from.
@@ -153,7 +169,7 @@ fn scale(out: &mut String, upright: &Upright<'_>, pitch: f64) {
             format_args!(
                 "<line class=\"axis\" x1=\"{x:.1}\" y1=\"{y:.1}\" x2=\"{tick:.1}\" y2=\"{y:.1}\"/>\
                  <text class=\"tick\" x=\"{at:.1}\" y=\"{:.1}\" text-anchor=\"{anchor}\">{}</text>",
-                y + 3.8,
+                y + if kinds { -6.0 } else { 3.8 },
                 escape(&cut(&text, (room / LETTER) as usize)),
             ),
         );

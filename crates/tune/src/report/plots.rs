@@ -29,7 +29,7 @@ fn legend(out: &mut String, view: &View<'_>, more: &[(&str, &str)]) {
     out.push_str("<p class=\"legend\">");
     let dots = [
         (view.best.is_some(), "best", "best"),
-        (with_value(false), "done", "ran to its end"),
+        (with_value(false), "done", "done"),
         (with_value(true), "stopped", "stopped early"),
     ];
     for (_, class, words) in dots.into_iter().filter(|(there, ..)| *there) {
@@ -217,7 +217,7 @@ pub(super) fn curves(out: &mut String, view: &View<'_>) -> bool {
     if view.best.is_some() {
         out.push_str("<span class=\"key\"><i class=\"best\"></i>best</span> ");
     }
-    out.push_str("<span class=\"key\"><i class=\"c6\"></i>ran to its end</span> ");
+    out.push_str("<span class=\"key\"><i class=\"c6\"></i>done</span> ");
     if rows.iter().any(|row| matches!(row.state, TrialState::Stopped(_)) && row.reports.len() > 1) {
         out.push_str("<span class=\"key\"><i class=\"c6 dashed\"></i>stopped early</span> ");
     }
@@ -258,7 +258,8 @@ pub(super) fn direction(view: &View<'_>) -> String {
         Goal::Minimize => "lower",
         Goal::Maximize => "higher",
     };
-    format!("{} ({better} is better)", escape(&cut(&view.objective.label(60), 80)))
+    let scale = if view.objective.logarithmic() { ", logarithmic scale" } else { "" };
+    format!("{} ({better} is better{scale})", escape(&cut(&view.objective.name, 60)))
 }
 
 /// The best value, for headlines.
