@@ -6,6 +6,7 @@
     KENNEL_SUBMIT_ARCHIVE  sourcedir.tar.gz or a folder, already on this machine
     KENNEL_PACKAGES_DIR    where requirements.txt is installed, default $KENNEL_ML_ROOT/packages
     KENNEL_NUM_CPUS        what SM_NUM_CPUS says, default the processors this process may use
+    KENNEL_SMDEBUG         `installed` leaves out the stand-in for smdebug
     TRAINING_JOB_NAME, TRAINING_JOB_ARN and what else the platform sets are passed on
 
 The exit code is the script's. A failure is described in output/failure unless the script wrote one itself.
@@ -77,7 +78,7 @@ def _train(layout, runner):
         runner.run(command, cwd, kind="InstallRequirementsError")
 
     installed = packages.install(layout.code, folder, pip)
-    child_env["PYTHONPATH"] = python_path([layout.code, installed])
+    child_env["PYTHONPATH"] = python_path([layout.code] + _for_scripts(child_env) + [installed])
 
     if _level(env.log_level) <= 20:
         print(_invocation(variables, command), flush=True)
@@ -89,6 +90,17 @@ def python_path(first):
     own = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
     given = [p for p in os.environ.get("PYTHONPATH", "").split(os.pathsep) if p and os.path.abspath(p) != own]
     return os.pathsep.join([p for p in first if p] + given)
+
+
+def _for_scripts(env):
+    """The folders with what user code may import: kennel_debugger, and the stand-in for smdebug.
+
+    They come before the job's and the interpreter's packages, because a smdebug from there cannot work here: it looks
+    for its configuration in /opt/ml and writes what Kennel's rules do not read. One in the user's own source is taken.
+    """
+    own = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+    names = ["user"] if env.get("KENNEL_SMDEBUG") == "installed" else ["user", "compat"]
+    return [folder for folder in (os.path.join(own, name) for name in names) if os.path.isdir(folder)]
 
 
 def _check_distribution(env):

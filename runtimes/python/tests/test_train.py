@@ -38,7 +38,8 @@ class Instance(unittest.TestCase):
         self.assertEqual(cwd, os.path.join(self.root, "code"))
         self.assertEqual(env["SM_MODEL_DIR"], os.path.join(self.root, "model"))
         self.assertEqual(env["PYTHONUNBUFFERED"], "1")
-        self.assertEqual(env["PYTHONPATH"], cwd)
+        added = [os.path.join(support.PYTHON_ROOT, name) for name in ("user", "compat")]
+        self.assertEqual(env["PYTHONPATH"].split(os.pathsep), [cwd] + added)
         self.assertIn("Invoking script with the following command:\n\n%s hpo.py --batch_size 64" % sys.executable, done.stdout)
         self.assertTrue(os.path.exists(os.path.join(self.root, "output", "success")))
         self.assertFalse(os.path.exists(os.path.join(self.root, "output", "failure")))

@@ -17,25 +17,51 @@ pub struct ToolkitError(#[from] FolderError);
 macro_rules! modules {
     ($($name:literal),+ $(,)?) => {
         &[$(($name, include_str!(concat!(
-            env!("CARGO_MANIFEST_DIR"), "/../../runtimes/python/kennel_runtime/", $name
+            env!("CARGO_MANIFEST_DIR"), "/../../runtimes/python/", $name
         )))),+]
     };
 }
 
-/// The modules of `kennel_runtime`.
+/// `kennel_runtime`, which runs scripts; `kennel_debugger` for scripts to import; a stand-in for smdebug. Each
+/// in a folder that goes into a PYTHONPATH of its own (`_for_scripts` in train.py).
 const MODULES: &[(&str, &str)] = modules![
-    "__init__.py",
-    "archive.py",
-    "child.py",
-    "environment.py",
-    "errors.py",
-    "formats.py",
-    "handlers.py",
-    "http_server.py",
-    "packages.py",
-    "paths.py",
-    "serve.py",
-    "train.py",
+    "kennel_runtime/__init__.py",
+    "kennel_runtime/archive.py",
+    "kennel_runtime/child.py",
+    "kennel_runtime/environment.py",
+    "kennel_runtime/errors.py",
+    "kennel_runtime/formats.py",
+    "kennel_runtime/handlers.py",
+    "kennel_runtime/http_server.py",
+    "kennel_runtime/packages.py",
+    "kennel_runtime/paths.py",
+    "kennel_runtime/serve.py",
+    "kennel_runtime/train.py",
+    "user/kennel_debugger/__init__.py",
+    "user/kennel_debugger/config.py",
+    "user/kennel_debugger/hook.py",
+    "user/kennel_debugger/tensors.py",
+    "user/kennel_debugger/torch_hooks.py",
+    "user/kennel_debugger/workers.py",
+    "compat/smdebug/__init__.py",
+    "compat/smdebug/_missing.py",
+    "compat/smdebug/analysis.py",
+    "compat/smdebug/mxnet.py",
+    "compat/smdebug/rules.py",
+    "compat/smdebug/tensorflow.py",
+    "compat/smdebug/trials.py",
+    "compat/smdebug/xgboost.py",
+    "compat/smdebug/core/__init__.py",
+    "compat/smdebug/core/collection.py",
+    "compat/smdebug/core/modes.py",
+    "compat/smdebug/core/reduction_config.py",
+    "compat/smdebug/core/save_config.py",
+    "compat/smdebug/profiler/__init__.py",
+    "compat/smdebug/profiler/utils.py",
+    "compat/smdebug/pytorch/__init__.py",
+    "compat/smdebug/pytorch/collection.py",
+    "compat/smdebug/pytorch/hook.py",
+    "compat/smdebug/pytorch/singleton_utils.py",
 ];
 
 /// File in the folder of a runtime that `kennel runtime install` writes last.
@@ -44,7 +70,7 @@ pub const INSTALLED: &str = "complete";
 /// Where the toolkit is, and the interpreters.
 #[derive(Debug)]
 pub(super) struct Toolkit {
-    /// For PYTHONPATH.
+    /// For the PYTHONPATH of `kennel_runtime`.
     pub(super) folder: PathBuf,
     configured: BTreeMap<String, PathBuf>,
     data: PathBuf,
@@ -64,17 +90,17 @@ impl Toolkit {
         configured: BTreeMap<String, PathBuf>,
     ) -> Result<Self, ToolkitError> {
         let folder = data.join("runtimes").join("toolkit");
-        let package = folder.join("kennel_runtime");
-        std::fs::create_dir_all(&package).map_err(|e| FolderError::io(&package, e))?;
         for (name, text) in MODULES {
-            let path = package.join(name);
+            let path = folder.join(name);
+            let package = path.parent().unwrap_or(&folder);
             if std::fs::read(&path).is_ok_and(|found| found == text.as_bytes()) {
                 continue;
             }
             // Aside and renamed, but not flushed: what a power cut tears is written again at the next
-            // start, and twelve flushes would be most of the first start's time.
+            // start, and a flush for each would be most of the first start's time.
             let failed = |e| FolderError::io(&path, e);
-            let mut aside = tempfile::NamedTempFile::new_in(&package).map_err(failed)?;
+            std::fs::create_dir_all(package).map_err(failed)?;
+            let mut aside = tempfile::NamedTempFile::new_in(package).map_err(failed)?;
             aside.write_all(text.as_bytes()).map_err(failed)?;
             aside.persist(&path).map_err(|e| failed(e.error))?;
         }

@@ -1,0 +1,1 @@
+"""The parts that smdebug's frameworks share."""

@@ -1,0 +1,5 @@
+"""smdebug.xgboost is not implemented: each of its names says so."""
+
+from ._missing import refuse
+
+__getattr__ = refuse(__name__)
