@@ -148,7 +148,20 @@ fn main() -> Result<(), Box<dyn Error>> {
         all.push(continuous("label_smoothing", 0.0, 0.2, Scaling::Linear));
         all
     };
+    // What people give it one day: long names, many choices, more parameters than fit.
+    let odd = || {
+        let kinds: Vec<String> =
+            (1..=30).map(|i| format!("backbone_family_{i:02}_large")).collect();
+        let kinds: Vec<&str> = kinds.iter().map(String::as_str).collect();
+        let mut all = many();
+        all.truncate(7);
+        all.push(choice("feature_extractor_backbone_with_its_version", &kinds));
+        all.push(integer("a_very_long_hyperparameter_name_that_never_ends", 1, 3));
+        all.push(continuous("<b>bold</b> & \"quoted\"", -1e6, 1e6, Scaling::Linear));
+        all
+    };
     for (name, report) in [
+        ("odd", sample(odd(), 40, Goal::Maximize)),
         ("5", sample(few(), 5, Goal::Maximize)),
         ("20", sample(some(), 20, Goal::Maximize)),
         ("60", sample(many(), 60, Goal::Minimize)),

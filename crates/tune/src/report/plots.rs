@@ -22,8 +22,10 @@ fn class(state: TrialState, best: bool) -> &'static str {
 /// The points' meanings, of those that occur.
 fn legend(out: &mut String, view: &View<'_>, more: &[(&str, &str)]) {
     let with_value = |stopped: bool| {
-        view.report.trials.iter().zip(&view.trials).any(|(row, trial)| {
-            trial.value.is_some() && matches!(row.state, TrialState::Stopped(_)) == stopped
+        view.report.trials.iter().zip(&view.trials).enumerate().any(|(number, (row, trial))| {
+            view.best != Some(number)
+                && trial.value.is_some()
+                && matches!(row.state, TrialState::Stopped(_)) == stopped
         })
     };
     out.push_str("<p class=\"legend\">");
@@ -220,6 +222,13 @@ pub(super) fn curves(out: &mut String, view: &View<'_>) -> bool {
     out.push_str("<span class=\"key\"><i class=\"c6\"></i>done</span> ");
     if rows.iter().any(|row| matches!(row.state, TrialState::Stopped(_)) && row.reports.len() > 1) {
         out.push_str("<span class=\"key\"><i class=\"c6 dashed\"></i>stopped early</span> ");
+    }
+    if rows
+        .iter()
+        .zip(&view.trials)
+        .any(|(row, trial)| row.reports.len() > 1 && trial.rank.is_none())
+    {
+        out.push_str("<span class=\"key\"><i class=\"none\"></i>no value</span> ");
     }
     out.push_str("</p>\n");
     true

@@ -472,5 +472,9 @@ fn a_loss_that_diverged_does_not_press_the_others_flat() {
     assert_eq!(view::scale(Goal::Minimize, &values).spread, Spread::Log);
     assert_eq!(view::scale(Goal::Maximize, &values).spread, Spread::Linear);
     assert_eq!(view::scale(Goal::Minimize, &values[..3]).spread, Spread::Linear);
+    // Values that hardly differ get an axis whose ticks differ.
+    let one = view::scale(Goal::Maximize, &[0.546_839, 0.546_839]);
+    let texts: Vec<String> = one.ticks(5).into_iter().map(|tick| number(tick, 6)).collect();
+    assert!(texts.len() > 2 && texts.windows(2).all(|pair| pair[0] != pair[1]), "{texts:?}");
     assert_eq!(forest::ranks(&[3.0, 1.0, 3.0, 9.0, 0.5]), [0.625, 0.25, 0.625, 1.0, 0.0]);
 }

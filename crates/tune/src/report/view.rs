@@ -114,6 +114,12 @@ pub(super) fn scale(goal: Goal, values: &[f64]) -> Scale {
     if goal == Goal::Minimize && linear.low > 0.0 && linear.high / linear.low > 50.0 {
         return Scale { spread: Spread::Log, ..linear };
     }
+    // Values that hardly differ would have the same texts at all ticks.
+    let size = linear.low.abs().max(linear.high.abs());
+    if linear.high - linear.low < size * 1e-4 {
+        let around = size * 0.05;
+        return Scale { low: linear.low - around, high: linear.high + around, ..linear }.rounded(5);
+    }
     linear.rounded(5)
 }
 
