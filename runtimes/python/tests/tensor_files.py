@@ -13,7 +13,8 @@ def read(path):
     header, values = json.loads(data[8:8 + size]), data[8 + size:]
     metadata = header.pop("__metadata__")
     assert all(isinstance(value, str) for value in metadata.values()), metadata
-    assert (8 + size) % 8 == 0 and sum(e["data_offsets"][1] - e["data_offsets"][0] for e in header.values()) == len(values)
+    used = sum(entry["data_offsets"][1] - entry["data_offsets"][0] for entry in header.values())
+    assert (8 + size) % 8 == 0 and used == len(values), (size, used)
     metadata["collections"] = json.loads(metadata["collections"])
     found = {}
     for name, entry in header.items():

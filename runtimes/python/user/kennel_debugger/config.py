@@ -42,11 +42,12 @@ class Schedule:
         if self.save_interval < 1:
             raise ConfigError("`save_interval` is `%s`\nhint: it is at least 1" % self.save_interval)
 
-    def saves(self, step):
-        """Whether the step of this number, from 0, is saved."""
+    def saves(self, step, thinned=True):
+        """Whether the step of this number, from 0, is saved; `thinned`: the interval counts."""
         if step in self.save_steps:
             return True
-        return self.start_step <= step and (self.end_step is None or step < self.end_step) and step % self.save_interval == 0
+        within = self.start_step <= step and (self.end_step is None or step < self.end_step)
+        return within and (not thinned or step % self.save_interval == 0)
 
 
 class Collection:
@@ -77,7 +78,8 @@ class Settings:
     def from_env(cls, path=None, env=os.environ):
         """Reads the file of a training job; None where there is none."""
         root = os.path.abspath(env.get("KENNEL_ML_ROOT") or DEFAULT_ROOT)
-        path = path or env.get("SMDEBUG_CONFIG_FILE_PATH") or os.path.join(root, "input", "config", "debughookconfig.json")
+        default = os.path.join(root, "input", "config", "debughookconfig.json")
+        path = path or env.get("SMDEBUG_CONFIG_FILE_PATH") or default
         try:
             with open(path, encoding="utf-8") as f:
                 document = json.load(f)
@@ -101,7 +103,7 @@ class Settings:
             if not isinstance(name, str) or not name:
                 raise ConfigError("a collection in `CollectionConfigurations` has no `CollectionName`")
             own = _object("CollectionParameters", entry.get("CollectionParameters"))
-            schedules = {mode: Schedule(**dict(base[mode], **own_mode)) for mode, own_mode in _by_mode(own).items()}
+            schedules = {mode: Schedule(**dict(base[mode], **values)) for mode, values in _by_mode(own).items()}
             # smdebug's `all` stands for all of the framework's collections.
             for name in tuple(_PATTERNS) if name == "all" else (_SYNONYMS.get(name, name),):
                 patterns = ([_PATTERNS[name]] if name in _PATTERNS else []) + _split(own.get("include_regex"))
@@ -116,7 +118,7 @@ class Settings:
                 try:
                     re.compile(pattern)
                 except re.error as error:
-                    raise ConfigError("`include_regex` has `%s`, which is not a regular expression: %s" % (pattern, error))
+                    raise ConfigError("`include_regex` has `%s`, which is no regular expression: %s" % (pattern, error))
         return cls(
             _out_dir(document.get("LocalPath"), root),
             {mode: Schedule(**params) for mode, params in base.items()},
@@ -127,6 +129,16 @@ class Settings:
     def schedule(self, collection, mode):
         own = self.collections.get(collection)
         return (own and own.schedules.get(mode)) or self.schedules[mode]
+
+    def saves(self, collection, mode, count, number):
+        """Whether a collection is saved at the mode's step of this count, in files of this number.
+
+        Every evaluation is saved, as by the native trainer: it is one step with the number of the training step that it
+        follows, which an interval would hit by chance (smdebug thins out the batches of evaluations).
+        """
+        if mode in ("eval", "predict"):
+            return self.schedule(collection, mode).saves(number, thinned=False)
+        return self.schedule(collection, mode).saves(count)
 
 
 def _out_dir(given, root):

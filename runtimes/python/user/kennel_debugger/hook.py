@@ -2,8 +2,7 @@
 
 Steps are numbered as the rules read them (crates/debugger/src/lib.rs): `train` counts from 0; an evaluation has the
 number of the training step that it follows and one file, whatever the number of its batches: scalars are their mean,
-of other tensors the first batch's is kept. A script that never says `train` has its steps in `global`. Which steps are
-saved is decided by a mode's own count, as in smdebug.
+of other tensors the first batch's is kept. A script that never says `train` has its steps in `global`.
 """
 
 import atexit
@@ -130,7 +129,7 @@ class Hook:
         return self._save(name, value, [collection] if isinstance(collection, str) else list(collection))
 
     def save_scalar(self, name, value, collection=None):
-        """Saves a number, at every step. Without a collection those with `loss` in their names are `losses`, the others
+        """Saves a number, at every step. Without a collection it is in `losses` where its name has `loss` in it, else in
         `metrics`."""
         return self._save_scalar(name, value, collection)
 
@@ -159,7 +158,7 @@ class Hook:
 
     @guarded
     def begin(self, forward=False):
-        """Begins the next step of the current mode; `forward`: a module does, which knows better than a save before it."""
+        """Begins the next step of the current mode. `forward`: a module does; if a save began the step, it is this one."""
         mode = self._mode
         if forward and mode in self._implicit:
             self._implicit.discard(mode)
@@ -200,8 +199,8 @@ class Hook:
     @guarded
     def _save(self, name, value, asked):
         self._imply()
-        step, collections = self._counts[self._mode], self._settings.collections
-        chosen = [c for c in asked if self._settings.schedule(c, self._mode).saves(step)]
+        collections = self._settings.collections
+        chosen = [c for c in asked if self._saves(c)]
         chosen += [c for c in self.active if c not in chosen and collections[c].matches(name)]
         if chosen:
             self._put(name, value, chosen)
@@ -224,13 +223,14 @@ class Hook:
 
     @guarded
     def _refresh(self):
-        mode, settings = self._mode, self._settings
-        step = self._counts[mode]
-        self.active = frozenset(
-            name for name in settings.collections
-            if step >= 0 and settings.schedule(name, mode).saves(step)
-            and not (name == "gradients" and mode in ("eval", "predict"))
-        )
+        begun = self._counts[self._mode] >= 0
+        # smdebug saves no gradients there either.
+        without = ("gradients",) if self._mode in ("eval", "predict") else ()
+        names = self._settings.collections if begun else ()
+        self.active = frozenset(name for name in names if name not in without and self._saves(name))
+
+    def _saves(self, collection):
+        return self._settings.saves(collection, self._mode, self._counts[self._mode], max(self._number, 0))
 
     def _put(self, name, value, collections, scalar=False):
         if not isinstance(name, str) or name in ("", "__metadata__"):

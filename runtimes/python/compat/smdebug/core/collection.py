@@ -29,7 +29,9 @@ class CollectionKeys:
 class Collection(kennel_debugger.Collection):
     """Tensors of these names, of names that match, and of these modules."""
 
-    def __init__(self, name, include_regex=None, tensor_names=None, reduction_config=None, save_config=None, save_histogram=True):
+    def __init__(
+        self, name, include_regex=None, tensor_names=None, reduction_config=None, save_config=None, save_histogram=True,
+    ):
         super().__init__(name, [include_regex] if isinstance(include_regex, str) else include_regex or ())
         self.tensor_names = set(tensor_names or ())
         self.reduction_config = reduction_config

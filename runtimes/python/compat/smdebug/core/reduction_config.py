@@ -2,7 +2,9 @@
 
 
 class ReductionConfig:
-    def __init__(self, reductions=None, abs_reductions=None, norms=None, abs_norms=None, save_raw_tensor=False, save_shape=False):
+    def __init__(
+        self, reductions=None, abs_reductions=None, norms=None, abs_norms=None, save_raw_tensor=False, save_shape=False,
+    ):
         self.reductions = reductions or []
         self.abs_reductions = abs_reductions or []
         self.norms = norms or []

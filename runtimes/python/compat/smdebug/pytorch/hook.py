@@ -14,7 +14,7 @@ from .singleton_utils import set_hook
 
 class Hook(kennel_debugger.Hook):
     """Differences from smdebug: without a configuration it does nothing instead of raising FileNotFoundError, `out_dir`
-    may be there already, reductions and TensorBoard files are not made."""
+    may be there already, an evaluation is one step, reductions and TensorBoard files are not made."""
 
     _known = {}
 
@@ -25,7 +25,9 @@ class Hook(kennel_debugger.Hook):
         root = os.path.abspath(os.environ.get("KENNEL_ML_ROOT") or DEFAULT_ROOT)
         settings = Settings.parse({
             "LocalPath": out_dir,
-            "HookParameters": {"include_regex": include_regex, "save_all": save_all, "include_workers": include_workers},
+            "HookParameters": {
+                "include_regex": include_regex, "save_all": save_all, "include_workers": include_workers,
+            },
             "CollectionConfigurations": [{"CollectionName": name} for name in include_collections or ()],
         }, root)
         settings.schedules.update(SaveConfig.parse(save_config).schedules())
