@@ -40,16 +40,18 @@ struct Evidence {
     deviation: f64,
 }
 
-/// Trials to spread evenly before the model is asked.
-pub(crate) fn start_trials(plan: &Plan) -> usize {
-    (plan.space.parameters().len() + 2).min((plan.max_trials / 4).max(3))
+/// Trials that end before the model is asked; those until then are spread evenly. Counting ended ones keeps a
+/// model of two trials from placing many parallel ones.
+fn start_trials(plan: &Plan) -> usize {
+    (plan.space.parameters().len() + 1).clamp(3, (plan.max_trials / 5).max(3))
 }
 
 /// New combinations, at most `places`; fewer when there are no more.
 pub(crate) fn propose(plan: &Plan, trials: &[Trial], places: usize) -> Vec<Assignment> {
     let mut seen = Seen::new(plan, trials);
     let mut found: Vec<Assignment> = Vec::new();
-    let evidence = Evidence::new(plan, trials);
+    let evidence =
+        Evidence::new(plan, trials).filter(|evidence| evidence.rows.len() >= start_trials(plan));
     let fitted = evidence.as_ref().map(|evidence| evidence.fit(&mut generator(plan, trials.len())));
     let mut lies: Vec<Vec<f64>> = trials
         .iter()
@@ -58,10 +60,9 @@ pub(crate) fn propose(plan: &Plan, trials: &[Trial], places: usize) -> Vec<Assig
         .collect();
     for number in trials.len()..trials.len() + places {
         let mut rng = generator(plan, number);
-        let starting = number + plan.prior.len() < start_trials(plan);
         let spread = || Some(plan.space.assignment(&spread(plan, number)));
         let values = match (&evidence, &fitted) {
-            (Some(evidence), Some(hyper)) if !starting => {
+            (Some(evidence), Some(hyper)) => {
                 evidence.choose(plan, hyper, &lies, &mut seen, &mut rng)
             }
             _ => spread().filter(|values| seen.insert(values)),
@@ -175,7 +176,8 @@ impl Evidence {
         let mut y = self.y.clone();
         y.extend(lies.iter().map(|lie| gp.mean(lie)));
         rows.extend(lies.iter().cloned());
-        let gp = Gp::new(hyper, &rows, &self.kinds, &y)?;
+        // Lies that are as predicted would make the signal look smaller than it is.
+        let gp = Gp::new(hyper, &rows, &self.kinds, &y)?.with_signal_of(&gp);
         let ranked = self.ranked(plan, &gp, rng);
         ranked
             .iter()

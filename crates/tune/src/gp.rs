@@ -310,6 +310,11 @@ impl<'a> Gp<'a> {
         Some(Gp { rows, kernel, factor, alpha, signal })
     }
 
+    /// The same process with the variance of another one's signal.
+    pub(crate) fn with_signal_of(self, other: &Gp) -> Gp<'a> {
+        Gp { signal: other.signal, ..self }
+    }
+
     /// Mean at a row.
     pub(crate) fn mean(&self, row: &[f64]) -> f64 {
         self.rows
