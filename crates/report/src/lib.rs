@@ -9,7 +9,8 @@ pub use chart::{Chart, Series, ticks};
 pub use text::{escape, percent, percent_or_dash, plural, put, short, with_code};
 
 /// A whole page: `title` is plain text, `body` is HTML that is safe already and follows the heading, `style`
-/// is CSS for this kind of report alone. Tables whose head cells hold a `button` sort by it.
+/// is CSS for this kind of report alone. Tables of the class `classes` can be sorted by their columns: a cell
+/// counts as its `data-value`, or else its text, and cells that are empty or `–` stay last.
 pub fn page(title: &str, style: &str, body: &str) -> String {
     let title = escape(title);
     let mut out = String::with_capacity(body.len() + 16 * 1024);
