@@ -198,7 +198,10 @@ fn facts(out: &mut String, facts: &[(String, String)]) {
     }
     out.push_str("<div class=\"fact-card\"><dl class=\"facts\">\n");
     for (name, value) in facts {
-        put(out, format_args!("<div><dt>{}</dt><dd>{}</dd></div>\n", escape(name), escape(value)));
+        put(
+            out,
+            format_args!("<div><dt>{}</dt><dd>{}</dd></div>\n", escape(name), with_code(value)),
+        );
     }
     out.push_str("</dl></div>\n");
 }
@@ -404,7 +407,12 @@ fn table(out: &mut String, view: &View<'_>) {
             let text = row.values.get(&axis.name);
             let number = text.and_then(|text| text.trim().trim_matches('"').parse().ok());
             let class = if axis.kinds() > 0 { "text" } else { "number" };
-            cell(out, class, number, &text.map_or_else(|| "–".to_owned(), |text| axis.text(text)));
+            cell(
+                out,
+                class,
+                number,
+                &text.map_or_else(|| "–".to_owned(), |text| cut(&axis.text(text), 60)),
+            );
         }
         if epochs {
             cell(out, "number", Some(row.reports.len() as f64), &row.reports.len().to_string());

@@ -8,6 +8,9 @@ use crate::{Goal, TrialState};
 /// Steps of colour from the worst trial to the best.
 pub(super) const LEVELS: usize = 8;
 
+/// So many hyperparameters are told of a trial that the mouse is on; the table tells all.
+const TOLD: usize = 12;
+
 /// A report with what is computed from it once.
 #[derive(Debug)]
 pub(super) struct View<'a> {
@@ -97,10 +100,12 @@ impl<'a> View<'a> {
     pub(super) fn tooltip(&self, number: usize) -> String {
         let Some(row) = self.report.trials.get(number) else { return String::new() };
         let value = self::value(row).map_or_else(|| "no value".to_owned(), self::number_of);
-        let mut text = format!("{}: {} {value}", row.name, self.objective.name);
-        for axis in &self.axes {
+        let mut text = format!("{}: {} {value}", cut(&row.name, 80), cut(&self.objective.name, 60));
+        // Said again in every plot, so all of many would make the page large.
+        for axis in self.axes.iter().take(TOLD) {
             if let Some(value) = row.values.get(&axis.name) {
-                text.push_str(&format!("\n{} {}", axis.name, axis.text(value)));
+                let value = cut(&axis.text(value), 60);
+                text.push_str(&format!("\n{} {value}", cut(&axis.name, 60)));
             }
         }
         text
