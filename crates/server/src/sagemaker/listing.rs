@@ -41,6 +41,22 @@ const PAGE: usize = 100;
 /// the default order is descending, as SageMaker's is for most lists.
 pub(super) fn page<T>(
     filter: &Filter,
+    mut items: Vec<Item<T>>,
+    ascending: bool,
+) -> Result<Page<T>, ServiceError> {
+    match filter.sort_by.as_deref() {
+        Some("Name") => items.sort_by(|a, b| a.name.cmp(&b.name)),
+        Some("Status") => {
+            items.sort_by(|a, b| (&a.status, &a.name).cmp(&(&b.status, &b.name)));
+        }
+        _ => items.sort_by(|a, b| (a.created, &a.name).cmp(&(b.created, &b.name))),
+    }
+    paged(filter, items, ascending)
+}
+
+/// As [`page`], of items that the caller has put into ascending order.
+pub(super) fn paged<T>(
+    filter: &Filter,
     items: Vec<Item<T>>,
     ascending: bool,
 ) -> Result<Page<T>, ServiceError> {
@@ -55,13 +71,6 @@ pub(super) fn page<T>(
         .filter(|i| after(filter.last_modified_time_after, i.modified))
         .filter(|i| before(filter.last_modified_time_before, i.modified))
         .collect();
-    match filter.sort_by.as_deref() {
-        Some("Name") => items.sort_by(|a, b| a.name.cmp(&b.name)),
-        Some("Status") => {
-            items.sort_by(|a, b| (&a.status, &a.name).cmp(&(&b.status, &b.name)));
-        }
-        _ => items.sort_by(|a, b| (a.created, &a.name).cmp(&(b.created, &b.name))),
-    }
     let ascending = match filter.sort_order.as_deref() {
         Some("Ascending") => true,
         Some(_) => false,

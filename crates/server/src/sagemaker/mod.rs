@@ -12,6 +12,7 @@ mod objects;
 mod rows;
 mod toolkit;
 mod training;
+mod tuning;
 
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -151,6 +152,7 @@ impl SageMaker {
     pub async fn run(&self, shutdown: watch::Receiver<bool>) {
         tokio::join!(
             training::reconcile::run(self.inner.clone(), shutdown.clone()),
+            tuning::reconcile::run(self.inner.clone(), shutdown.clone()),
             endpoint::reconcile::run(self.inner.clone(), shutdown.clone()),
             endpoint::usage::run(self.inner.clone(), shutdown),
         );
@@ -198,6 +200,7 @@ impl SageMaker {
         }
         let exists = match kind {
             "training-job" => rows.get::<training::TrainingJob>(name)?.is_some(),
+            "hyper-parameter-tuning-job" => rows.get::<tuning::TuningJob>(name)?.is_some(),
             "model" => named(rows.all::<model::Model>()?, name),
             "endpoint-config" => named(rows.all::<model::EndpointConfig>()?, name),
             "endpoint" => named(rows.all::<endpoint::Endpoint>()?, name),
@@ -217,6 +220,11 @@ impl SageMaker {
             "DescribeTrainingJob" => self.describe_training_job(&input),
             "ListTrainingJobs" => self.list_training_jobs(&input),
             "StopTrainingJob" => self.stop_training_job(context, &input).await,
+            "CreateHyperParameterTuningJob" => self.create_tuning_job(context, input).await,
+            "DescribeHyperParameterTuningJob" => self.describe_tuning_job(context, &input),
+            "ListHyperParameterTuningJobs" => self.list_tuning_jobs(&input),
+            "StopHyperParameterTuningJob" => self.stop_tuning_job(context, &input).await,
+            "ListTrainingJobsForHyperParameterTuningJob" => self.list_trials(&input),
             "CreateModel" => self.create_model(context, input).await,
             "DescribeModel" => self.describe_model(context, &input),
             "DeleteModel" => self.delete_model(context, &input).await,

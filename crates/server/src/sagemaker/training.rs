@@ -284,6 +284,23 @@ const MAX_RUNTIME_SECONDS: u64 = 86_400;
 /// SageMaker's default quota for one job.
 const MAX_INSTANCES: u32 = 20;
 
+/// The program that an `AlgorithmSpecification` means.
+pub(super) fn program_of(
+    image: Option<&str>,
+    algorithm: Option<&str>,
+) -> Result<Program, ServiceError> {
+    match (image, algorithm) {
+        (Some(_), Some(_)) | (None, None) => Err(ServiceError::validation(
+            "exactly one of `TrainingImage` and `AlgorithmName` must be given in `AlgorithmSpecification`",
+        )),
+        (Some(uri), None) => image::program(uri),
+        (None, Some("image-classification")) => Ok(Program::Native),
+        (None, Some(name)) => Err(ServiceError::validation(format!(
+            "Cannot find algorithm `{name}`\nhint: the native algorithm is `image-classification`"
+        ))),
+    }
+}
+
 impl Request {
     pub(super) fn parse(input: &Value) -> Result<Self, ServiceError> {
         serde_json::from_value(input.clone())
@@ -292,16 +309,7 @@ impl Request {
 
     pub(super) fn program(&self) -> Result<Program, ServiceError> {
         let algorithm = &self.algorithm_specification;
-        match (&algorithm.training_image, &algorithm.algorithm_name) {
-            (Some(_), Some(_)) | (None, None) => Err(ServiceError::validation(
-                "exactly one of `TrainingImage` and `AlgorithmName` must be given in `AlgorithmSpecification`",
-            )),
-            (Some(uri), None) => image::program(uri),
-            (None, Some(name)) if name == "image-classification" => Ok(Program::Native),
-            (None, Some(name)) => Err(ServiceError::validation(format!(
-                "Cannot find algorithm `{name}`\nhint: the native algorithm is `image-classification`"
-            ))),
-        }
+        program_of(algorithm.training_image.as_deref(), algorithm.algorithm_name.as_deref())
     }
 
     pub(super) fn max_runtime(&self) -> std::time::Duration {
