@@ -1,9 +1,14 @@
 //! A recording, judged: verdicts on rules, the report, and the folder that a rule leaves.
 
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use crate::config::RuleSpec;
 use crate::recording::Recording;
+use crate::report;
+use crate::rules::{self, Findings};
 
 /// Where a rule stands; SageMaker's `RuleEvaluationStatus`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -73,7 +78,8 @@ pub struct AnalysisError {
 /// A recording that was read.
 #[derive(Debug)]
 pub struct Analysis {
-    pub(crate) recording: Recording,
+    recording: Recording,
+    parameters: BTreeMap<String, String>,
 }
 
 impl Analysis {
@@ -83,45 +89,103 @@ impl Analysis {
     /// # Errors
     /// A file or folder is there and cannot be read.
     pub fn read(folder: &Path) -> Result<Self, AnalysisError> {
-        let recording = Recording::read(folder).map_err(|source| AnalysisError {
-            what: "read the profiler's recording in",
-            path: folder.to_owned(),
-            source,
-        })?;
-        Ok(Self { recording })
+        let recording = Recording::read(folder)
+            .map_err(|source| failed("read the profiler's recording in", folder, source))?;
+        Ok(Self { recording, parameters: BTreeMap::new() })
+    }
+
+    /// Judges the report with the parameters of a ProfilerReport rule, `<rule>_<parameter>`, in the place of the
+    /// usual ones.
+    #[must_use]
+    pub fn with_parameters(mut self, parameters: BTreeMap<String, String>) -> Self {
+        self.parameters = parameters;
+        self
     }
 
     /// What each rule says, in their order. While a job runs, the caller shows `NoIssuesFound` as `InProgress`.
     pub fn verdicts(&self, rules: &[RuleSpec]) -> Vec<Verdict> {
         rules
             .iter()
-            .map(|rule| Verdict {
-                configuration: rule.configuration.clone(),
-                status: Status::Error,
-                details: format!("the rule `{}` is not implemented yet", rule.rule),
+            .map(|spec| {
+                let finding = rules::judge(&self.recording, &spec.rule, &spec.parameters);
+                Verdict {
+                    configuration: spec.configuration.clone(),
+                    status: finding.status,
+                    details: finding.sentence(),
+                }
             })
             .collect()
     }
 
-    /// `profiler-report.html`: one file that needs nothing else.
+    /// `profiler-report.html`: one file that needs nothing else, and never more than some megabytes.
     pub fn report(&self, about: &About) -> String {
-        kennel_report::page(&about.job, "", "")
+        report::page(&self.recording, &rules::all(&self.recording, &self.parameters), about)
     }
 
     /// Writes what SageMaker's ProfilerReport leaves into a rule's folder, `rule-output/<configuration>`:
     /// `profiler-output/profiler-report.html` and `profiler-output/profiler-reports/<Rule>.json`, whole or not
-    /// at all.
+    /// at all. What an earlier run left there is replaced.
     ///
     /// # Errors
     /// The folder cannot be written; nothing is left half done.
     pub fn write_rule_output(&self, folder: &Path, about: &About) -> Result<(), AnalysisError> {
-        let _ = self.report(about);
-        Err(AnalysisError {
-            what: "write the report into",
-            path: folder.to_owned(),
-            source: std::io::Error::other("not implemented yet"),
-        })
+        let findings = rules::all(&self.recording, &self.parameters);
+        let page = report::page(&self.recording, &findings, about);
+        let aside = folder.join(".profiler-output.part");
+        let cannot = |source| failed("write the report into", folder, source);
+        std::fs::create_dir_all(folder).map_err(cannot)?;
+        let written = write_aside(&aside, &page, &findings)
+            .and_then(|()| put_in_place(&aside, &folder.join("profiler-output")));
+        if written.is_err() {
+            let _ = std::fs::remove_dir_all(&aside);
+        }
+        written.map_err(cannot)
     }
+}
+
+fn failed(what: &'static str, path: &Path, source: std::io::Error) -> AnalysisError {
+    AnalysisError { what, path: path.to_owned(), source }
+}
+
+fn write_aside(aside: &Path, page: &str, findings: &Findings) -> std::io::Result<()> {
+    clear(aside)?;
+    let reports = aside.join("profiler-reports");
+    std::fs::create_dir_all(&reports)?;
+    write_synced(&aside.join("profiler-report.html"), page.as_bytes())?;
+    for finding in findings.sagemaker.iter().chain(&findings.kennel) {
+        // INVARIANT: the findings of all rules are named after the tables of rules, so these are file names.
+        let text = finding.json().to_string();
+        write_synced(&reports.join(format!("{}.json", finding.rule)), text.as_bytes())?;
+    }
+    Ok(())
+}
+
+fn put_in_place(aside: &Path, place: &Path) -> std::io::Result<()> {
+    let old = place.with_file_name(".profiler-output.old");
+    clear(&old)?;
+    match std::fs::rename(place, &old) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    if let Err(error) = std::fs::rename(aside, place) {
+        // The earlier report is better than none.
+        let _ = std::fs::rename(&old, place);
+        return Err(error);
+    }
+    clear(&old)
+}
+
+fn clear(folder: &Path) -> std::io::Result<()> {
+    match std::fs::remove_dir_all(folder) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
+fn write_synced(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+    let mut file = File::create(path)?;
+    file.write_all(bytes)?;
+    file.sync_all()
 }
 
 #[cfg(test)]

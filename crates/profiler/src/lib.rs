@@ -15,6 +15,7 @@ mod report;
 mod rules;
 mod sampler;
 mod stats;
+mod view;
 mod writer;
 
 pub use analysis::{About, Analysis, AnalysisError, Status, Verdict};

@@ -107,19 +107,23 @@ impl SystemWriter {
     }
 }
 
-/// `YYYYMMDDHH` in UTC of a Unix time in seconds (Howard Hinnant's days-to-civil).
+/// `YYYYMMDDHH` in UTC of a Unix time in seconds.
 fn hour_name(seconds: u64) -> String {
+    let (year, month, day) = date(seconds);
+    format!("{year:04}{month:02}{day:02}{:02}", seconds % 86_400 / 3600)
+}
+
+/// Year, month and day in UTC of a Unix time in seconds (Howard Hinnant's days-to-civil).
+pub(crate) fn date(seconds: u64) -> (u64, u64, u64) {
     // Years beyond 9999 would not sort; no clock says so.
-    let seconds = seconds.min(253_402_300_799);
-    let days = seconds / 86_400 + 719_468;
+    let days = seconds.min(253_402_300_799) / 86_400 + 719_468;
     let era_day = days % 146_097;
     let year_of_era = (era_day - era_day / 1460 + era_day / 36_524 - era_day / 146_096) / 365;
     let day_of_year = era_day - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
     let month = (5 * day_of_year + 2) / 153;
     let day = day_of_year - (153 * month + 2) / 5 + 1;
     let month = if month < 10 { month + 3 } else { month - 9 };
-    let year = days / 146_097 * 400 + year_of_era + u64::from(month <= 2);
-    format!("{year:04}{month:02}{day:02}{:02}", seconds % 86_400 / 3600)
+    (days / 146_097 * 400 + year_of_era + u64::from(month <= 2), month, day)
 }
 
 /// Writes where a trainer's time goes: `framework/<host>.jsonl`, one object per line with `phase`, `start_us`,
