@@ -244,6 +244,7 @@ class Hooks(Files):
             hook.save("bad", value)
         hook.save("", 1)
         hook.save("__metadata__", 1)
+        hook.save("n" * 513, 1)
         hook.save_scalar("loss", [1, 2])
         hook.register_module(3)
         hook.register_loss(len)
@@ -254,6 +255,17 @@ class Hooks(Files):
         self.assertEqual(list(self.steps()[0][1]), ["loss"])
         with self.assertRaises(ValueError):
             hook.set_mode("training")
+
+    def test_a_step_is_bounded(self):
+        said = self.said()
+        hook = Hook(self.folder, save_interval=1)
+        hook.step("train")
+        with mock.patch.object(tensors, "MAX_VALUES", 12):
+            for name in ("a", "b", "a", "c"):
+                hook.save(name, [1, 2] if name == "a" else 3)
+        hook.close()
+        self.assertIn("1 GiB", said.getvalue())
+        self.assertEqual(list(self.steps()[0][1]), ["a", "b"])
 
     def test_a_full_disk_leaves_no_halves(self):
         said = self.said()

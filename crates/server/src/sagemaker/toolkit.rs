@@ -139,3 +139,6 @@ impl Toolkit {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -88,6 +88,7 @@ class Hook:
         # The number of the files that are being gathered, what is in them by mode, and whether any are on the disk.
         self._number = -1
         self._open = {}
+        self._held = 0
         self._begun = set()
         self._written = False
         self._implicit = set()
@@ -233,8 +234,8 @@ class Hook:
         return self._settings.saves(collection, self._mode, self._counts[self._mode], max(self._number, 0))
 
     def _put(self, name, value, collections, scalar=False):
-        if not isinstance(name, str) or name in ("", "__metadata__"):
-            raise ValueError("`%s` cannot name a tensor" % (name,))
+        if not isinstance(name, str) or name in ("", "__metadata__") or len(name.encode()) > tensors.MAX_NAME:
+            raise ValueError("`%s` cannot name a tensor" % str(name)[:100])
         gathered, members = self._open.setdefault(self._mode, ({}, {}))
         mean = self._mode != "train" and (self._trained or self._mode != "global")
         if mean and name in gathered and len(gathered[name][1]) != 4:
@@ -242,6 +243,11 @@ class Hook:
         shape, data = tensors.to_f32(value)
         if scalar and len(data) != 4:
             raise ValueError("`%s` is not a scalar, its shape is %s" % (name, list(shape)))
+        held = self._held + len(data) - (len(gathered[name][1]) if name in gathered else 0)
+        if held > tensors.MAX_VALUES:
+            raise ValueError(
+                "the tensors of step %d are more than one file takes, 1 GiB\nhint: fewer collections" % self._number
+            )
         count = 1
         if mean and name in gathered and len(data) == 4:
             _, before, seen = gathered[name]
@@ -249,12 +255,14 @@ class Hook:
             (new,), (old,) = struct.unpack("<f", data), struct.unpack("<f", before)
             data = struct.pack("<f", old + (new - old) / count)
         gathered[name] = (shape, data, count)
+        self._held = held
         for collection in collections:
             # A dict for the order and against doubles.
             members.setdefault(collection, {})[name] = True
 
     def _flush(self):
         folder = self._worker_folder()
+        self._held = 0
         for mode in MODES:
             gathered, members = self._open.pop(mode, ({}, {}))
             if not gathered or not folder:

@@ -10,6 +10,9 @@ import os
 import sys
 
 FORMAT = "kennel-tensors/1"
+# What the rules' reader takes: bytes of a file, of which the header may have the rest, and of a tensor's name.
+MAX_VALUES = (1 << 30) - (8 << 20)
+MAX_NAME = 512
 
 
 def to_f32(value):
