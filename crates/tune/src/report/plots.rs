@@ -91,10 +91,18 @@ pub(super) fn over_time(out: &mut String, view: &View<'_>) {
         .filter_map(|number| Some((place(number)?, number, view.trials.get(number)?.value?)))
         .collect();
     order.sort_by(|a, b| a.0.total_cmp(&b.0));
+    // As for the best of all, what was stopped counts only where nothing ran to its end.
+    let ran = |number: usize| {
+        matches!(rows.get(number).map(|row| row.state), Some(TrialState::Succeeded(_)))
+    };
+    let any_ran = order.iter().any(|(_, number, _)| ran(*number));
     let mut best: Option<f64> = None;
     let mut steps = String::new();
     let mut points = 0;
-    for &(at, _, value) in &order {
+    for &(at, number, value) in &order {
+        if any_ran && !ran(number) {
+            continue;
+        }
         let better =
             best.is_none_or(|best| view.report.goal.cost(value) < view.report.goal.cost(best));
         if !better {

@@ -391,6 +391,28 @@ fn the_report_shows_importance_and_what_is_worth_a_plot() {
 }
 
 #[test]
+fn the_best_so_far_is_of_trials_that_ran_to_their_end() {
+    let steps = |report: &Report| {
+        let elements = well_formed(&render(report));
+        let is = |(_, attributes): &&Element| attributes.iter().any(|(key, _)| key == "points");
+        let steps = |element: &&Element| element.1.iter().any(|(_, value)| value == "steps");
+        let (_, attributes) = elements.iter().filter(is).find(steps).cloned().unwrap();
+        attributes.iter().find(|(key, _)| key == "points").unwrap().1.split(' ').count()
+    };
+    // The first, the rise to the second, and level to the end.
+    assert_eq!(steps(&full()), 4);
+    let mut report = full();
+    report.trials[2].state = TrialState::Stopped(Some(0.99));
+    assert_eq!(steps(&report), 4);
+    // Without one that ran to its end: the second, and the rise to the third.
+    report.trials[0].state = TrialState::Failed;
+    report.trials[1].state = TrialState::Stopped(Some(0.92));
+    assert_eq!(steps(&report), 4);
+    report.trials[1].state = TrialState::Failed;
+    assert_eq!(steps(&report), 2);
+}
+
+#[test]
 fn thirty_parameters_show_those_that_matter() {
     let parameters: Vec<Parameter> =
         (0..30).map(|i| continuous(&format!("p{i:02}"), 0.0, 1.0, Scaling::Linear)).collect();
