@@ -345,7 +345,7 @@ impl<'a> Gp<'a> {
 pub(crate) fn log_improvement(z: f64) -> f64 {
     const LOG_ROOT_TWO_PI: f64 = 0.918_938_533_204_672_7;
     let log_density = -0.5 * z * z - LOG_ROOT_TWO_PI;
-    if z > -6.0 {
+    if z > -20.0 {
         let below = 0.5 * libm::erfc(-z / std::f64::consts::SQRT_2);
         (log_density.exp() + z * below).ln()
     } else {

@@ -85,7 +85,7 @@ fn behind(
     (others.len() >= THIRD && better >= go_on).then(|| {
         format!(
             "objective {} after epoch {rung} is not among the best {go_on} of {} trials there",
-            short(plan.goal.cost(mine)),
+            short(trial.reports[rung - 1]),
             others.len()
         )
     })
