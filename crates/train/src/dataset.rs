@@ -5,6 +5,8 @@
 //! `DIR/<class>/*`, which is split by seed, class by class. Everything is decided from sorted relative
 //! paths and content hashes, so that a folder means the same on every machine.
 
+mod shards;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -17,6 +19,8 @@ use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
+
+pub use shards::{Shards, ShardsError, part};
 
 /// Which part of the photos a photo belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
@@ -258,13 +262,23 @@ impl Dataset {
     /// # Errors
     /// When the folder cannot be read or holds fewer than two classes.
     pub fn scan(root: &Path, options: &SplitOptions) -> Result<Dataset, DatasetError> {
+        Self::scan_share(root, options)?.checked()
+    }
+
+    /// As [`Dataset::scan`], of a folder that holds one instance's share: it may have one class or none.
+    ///
+    /// # Errors
+    /// When the folder cannot be read.
+    pub fn scan_share(root: &Path, options: &SplitOptions) -> Result<Dataset, DatasetError> {
         let top: Vec<PathBuf> = entries(root)?.into_iter().filter(|p| p.is_dir()).collect();
         let splits: Vec<(Split, PathBuf)> = top
             .iter()
             .filter_map(|p| Some((Split::from_folder(&name_of(p))?, p.clone())))
             .collect();
-        if splits.iter().any(|(s, _)| *s == Split::Train) {
-            return Self::from_splits(root, &splits, options);
+        // A share may hold the other splits only.
+        let nothing_else = !splits.is_empty() && splits.len() == top.len();
+        if nothing_else || splits.iter().any(|(s, _)| *s == Split::Train) {
+            return Self::share_of_splits(root, &splits, options);
         }
         let mut found: BTreeMap<String, Vec<PathBuf>> = BTreeMap::new();
         let mut ignored = Vec::new();
@@ -283,7 +297,7 @@ impl Dataset {
                 content: None,
             }));
         }
-        Self::finish(root, classes, photos, ignored, Layout::Classes)
+        Ok(Self::finish(root, classes, photos, ignored, Layout::Classes))
     }
 
     /// Photos given as one folder per split, as SageMaker's channels do.
@@ -291,6 +305,18 @@ impl Dataset {
     /// # Errors
     /// As [`Dataset::scan`].
     pub fn from_splits(
+        root: &Path,
+        splits: &[(Split, PathBuf)],
+        options: &SplitOptions,
+    ) -> Result<Dataset, DatasetError> {
+        Self::share_of_splits(root, splits, options)?.checked()
+    }
+
+    /// As [`Dataset::from_splits`], of folders that hold one instance's share.
+    ///
+    /// # Errors
+    /// When a folder cannot be read.
+    pub fn share_of_splits(
         root: &Path,
         splits: &[(Split, PathBuf)],
         options: &SplitOptions,
@@ -330,7 +356,7 @@ impl Dataset {
             }
         }
         let layout = if has_valid { Layout::Splits } else { Layout::SplitsWithoutValid };
-        Self::finish(root, classes, photos, ignored, layout)
+        Ok(Self::finish(root, classes, photos, ignored, layout))
     }
 
     fn finish(
@@ -339,16 +365,21 @@ impl Dataset {
         mut photos: Vec<PhotoFile>,
         ignored: Vec<PathBuf>,
         layout: Layout,
-    ) -> Result<Dataset, DatasetError> {
-        if classes.len() < 2 {
+    ) -> Dataset {
+        photos.sort_by(|a, b| (a.split, &a.path).cmp(&(b.split, &b.path)));
+        Dataset { root: root.to_owned(), classes, photos, ignored, layout }
+    }
+
+    /// Refuses what no head can be trained on.
+    fn checked(self) -> Result<Dataset, DatasetError> {
+        if self.classes.len() < 2 {
             return Err(DatasetError::TooFewClasses {
-                path: root.display().to_string(),
-                found: classes.len(),
+                path: self.root.display().to_string(),
+                found: self.classes.len(),
                 needed: 2,
             });
         }
-        photos.sort_by(|a, b| (a.split, &a.path).cmp(&(b.split, &b.path)));
-        Ok(Dataset { root: root.to_owned(), classes, photos, ignored, layout })
+        Ok(self)
     }
 
     /// Reads every file once and remembers its content hash, on all cores. Files that cannot be read

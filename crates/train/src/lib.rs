@@ -2,6 +2,7 @@
 //! with burn, the report, and the job that ties them together.
 
 pub mod cache;
+pub mod collective;
 pub mod dataset;
 pub mod evaluate;
 pub mod features;
