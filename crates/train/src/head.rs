@@ -4,10 +4,12 @@
 //! every backbone; the scale is folded into the first layer's weights at the end, and the packaged
 //! network takes the backbone's features as they are. (Standardising every dimension on its own was
 //! measured too and costs up to 1.5 points: it lifts noise.) Everything random comes from seeded generators of our own, so the
-//! result depends on the seed, the features and the options alone.
+//! result depends on the seed, the features and the options alone, and not on how many instances train:
+//! `team` has what they do together.
 
 mod checkpoint;
 mod network;
+mod team;
 mod warm;
 mod watch;
 
@@ -27,6 +29,7 @@ use rand::RngExt;
 use rand::seq::SliceRandom;
 use serde::{Deserialize, Serialize};
 
+use crate::collective;
 use crate::dataset::generator;
 use crate::features::FeatureMatrix;
 use crate::job::JobError;
@@ -35,7 +38,12 @@ use network::{
     Head, extract_layers, fresh_layer, module, values, watched_gradients, watched_parameters,
 };
 
+use team::{Own, StepSums, Team};
+
 pub use checkpoint::CheckpointError;
+pub use team::Share;
+#[cfg(test)]
+pub(crate) use team::tests as team_tests;
 pub use watch::{Flow, Moment, Watch, Watched};
 
 /// What one pass over the training photos gave.
@@ -77,9 +85,9 @@ pub struct TrainedHead {
 /// What a head is trained on and how.
 #[derive(Debug, Clone, Copy)]
 pub struct HeadRequest<'a> {
-    /// Training features.
+    /// Training features; of several instances those of this one.
     pub train: &'a FeatureMatrix,
-    /// Validation features; may be empty.
+    /// Validation features; may be empty. Of several instances those of this one.
     pub valid: &'a FeatureMatrix,
     /// Number of classes.
     pub classes: usize,
@@ -87,8 +95,10 @@ pub struct HeadRequest<'a> {
     pub options: &'a TrainOptions,
     /// The backbone's own classifier, for a warm start.
     pub original: Option<&'a LinearLayer>,
-    /// Where an interrupted run leaves its state, and finds it.
+    /// Where an interrupted run leaves its state, and finds it. Of several instances the first uses it.
     pub checkpoint: Option<&'a Path>,
+    /// What this instance has, where several train the head.
+    pub share: Option<Share<'a>>,
 }
 
 /// The root mean square that features are brought to: that of the network on which the default
@@ -96,10 +106,12 @@ pub struct HeadRequest<'a> {
 const SCALE: f64 = 0.77;
 
 /// The factor that brings the training features to [`SCALE`].
-fn common_scale(matrix: &FeatureMatrix) -> f32 {
+fn common_scale(matrix: &FeatureMatrix, team: &Team<'_>) -> Result<f32, JobError> {
     let square: f64 = matrix.values.iter().map(|&v| f64::from(v) * f64::from(v)).sum();
-    let mean = (square / matrix.values.len().max(1) as f64).sqrt();
-    if mean > 1e-12 && mean.is_finite() { (SCALE / mean) as f32 } else { 1.0 }
+    let mut sums = [square, matrix.values.len() as f64];
+    team.sum(&mut sums)?;
+    let mean = (sums[0] / sums[1].max(1.0)).sqrt();
+    Ok(if mean > 1e-12 && mean.is_finite() { (SCALE / mean) as f32 } else { 1.0 })
 }
 
 /// Folds a factor on the features into the first layer.
@@ -135,15 +147,19 @@ pub fn learning_rate(options: &TrainOptions, step: usize, steps: usize) -> f64 {
     }
 }
 
+/// Adam's ε. Below it a second moment no longer amplifies what is rounding: with 1e-8 the weights of several
+/// instances differ from those of one by 1e-4 after some steps, with this by 1e-7 (docs/adr/0016).
+const EPSILON: f32 = 1e-5;
+
 fn optimizer(options: &TrainOptions) -> ModuleOptimizer {
     let decay = options.weight_decay as f32;
     match options.optimizer {
         OptimizerKind::Adam => {
             let weight_decay = (decay > 0.0).then(|| WeightDecayConfig::new(decay));
-            AdamConfig::new().with_epsilon(1e-8).with_weight_decay(weight_decay).init()
+            AdamConfig::new().with_epsilon(EPSILON).with_weight_decay(weight_decay).init()
         }
         OptimizerKind::AdamW => {
-            AdamWConfig::new().with_epsilon(1e-8).with_weight_decay(decay).init()
+            AdamWConfig::new().with_epsilon(EPSILON).with_weight_decay(decay).init()
         }
         OptimizerKind::Sgd => {
             let weight_decay = (decay > 0.0).then(|| WeightDecayConfig::new(decay));
@@ -241,18 +257,21 @@ pub fn train(
     stop: &AtomicBool,
     watch: &mut dyn Watch,
 ) -> Result<TrainedHead, JobError> {
-    let HeadRequest { train, valid, classes, options, checkpoint, original } = *request;
-    if train.is_empty() || train.width == 0 {
+    let HeadRequest { train, valid, classes, options, original, share, checkpoint } = *request;
+    let mut team = Team::new(share, train)?;
+    if team.photos() == 0 || train.width == 0 {
         return Err(JobError::NothingToTrain);
     }
+    // One of several instances looks after the file.
+    let checkpoint = checkpoint.filter(|_| team.is_first());
     let given = options;
     let device = Device::flex().autodiff();
-    let factor = common_scale(train);
+    let factor = common_scale(train, &team)?;
     let features = scaled(train, factor);
     let valid = scaled(valid, factor);
     let (mut matched, mut start) = (0, None);
     if let (HeadKind::Linear, true, Some(original)) = (given.head, given.warm_start, original)
-        && let Some(warm) = warm::start(original, train, classes)?
+        && let Some(warm) = warm::start(original, train, classes, &team)?
     {
         matched = warm.matched;
         let mut layers = vec![warm.layer];
@@ -260,9 +279,9 @@ pub fn train(
         fold(&mut layers, 1.0 / factor);
         start = Some(layers);
     }
-    let options = &given.resolve(train.len(), matched > 0);
-    let weights = class_weights(options, &train.labels, classes);
-    let steps_per_epoch = train.len().div_ceil(options.batch_size);
+    let options = &given.resolve(team.photos(), matched > 0);
+    let weights = class_weights(options, team.labels, classes);
+    let steps_per_epoch = team.photos().div_ceil(options.batch_size);
     let total_steps = steps_per_epoch * options.epochs;
     let fresh = match (start, options.head) {
         (Some(layers), _) => layers,
@@ -284,18 +303,28 @@ pub fn train(
         best_layers: saved(&fresh),
     };
     let mut optimizer = optimizer(options);
-    let mut resumed = false;
-    if let Some(path) = checkpoint
-        && let Some((found, bytes)) = checkpoint::read::<State>(path)
-    {
-        optimizer = match bytes {
-            Some(bytes) => optimizer
-                .from_bytes(bytes)
-                .map_err(|e| JobError::Internal { reason: format!("checkpoint: {e}") })?,
-            None => optimizer,
-        };
-        state = found;
-        resumed = true;
+    // All instances start from the first one's state, not from a seed: a seed gives the same numbers only
+    // as long as all instances are the same program on the same kind of machine.
+    let found = checkpoint.and_then(|path| std::fs::read(path).ok()).unwrap_or_default();
+    let found = collective::broadcast_bytes(team.collective, found)?;
+    let found = checkpoint::read::<State>(&found);
+    let resumed = found.is_some();
+    match found {
+        Some((found, bytes)) => {
+            state = found;
+            if let Some(bytes) = bytes {
+                optimizer = optimizer
+                    .from_bytes(bytes)
+                    .map_err(|e| JobError::Internal { reason: format!("checkpoint: {e}") })?;
+            }
+        }
+        None => {
+            for layer in &mut state.layers {
+                team.collective.broadcast(&mut layer.weight, 0)?;
+                team.collective.broadcast(&mut layer.bias, 0)?;
+            }
+            state.best_layers.clone_from(&state.layers);
+        }
     }
     let layers: Vec<LinearLayer> = state.layers.iter().map(LinearLayer::from).collect();
     let mut head = module(&layers, &device)?;
@@ -306,7 +335,7 @@ pub fn train(
     let mut last_saved = Instant::now();
 
     while state.epoch < options.epochs && !stopped_early {
-        let mut order: Vec<usize> = (0..train.len()).collect();
+        let mut order: Vec<usize> = (0..team.photos()).collect();
         order.shuffle(&mut generator(options.seed, "order", state.epoch as u64));
         let batches: Vec<&[usize]> = order.chunks(options.batch_size).collect();
         for (number, batch) in batches.iter().enumerate().skip(state.step_in_epoch) {
@@ -321,68 +350,86 @@ pub fn train(
             let begun = Instant::now();
             let mut gathering = Duration::ZERO;
             let rate = learning_rate(options, step, total_steps);
-            let (input, target, weight) =
-                assemble(&features, batch, &weights, options, state.epoch, classes);
-            let count = batch.len();
-            let input =
-                Tensor::<2>::from_data(TensorData::new(input, [count, features.width]), &device);
-            let target = Tensor::<2>::from_data(TensorData::new(target, [count, classes]), &device);
-            let mask = dropout_mask(options, count, &head, step, &device);
-            let (logits, hidden) = head.forward_watched(input.clone(), mask);
-            let right = correct(values(logits.clone().inner())?, batch, train, classes);
-            state.running.correct += right;
+            let own = team.own(batch);
+            let weight = batch_weight(batch, team.labels, &weights);
+            let mut sums = StepSums { loss: 0.0, right: 0, stop: stop.load(Relaxed) };
             let mut watched = Vec::new();
+            let mut gradients = None;
             if wanted {
                 let since = Instant::now();
                 watched = watched_parameters(&head)?;
-                let labels = batch.iter().map(|&photo| train.labels[photo] as f32).collect();
-                watched.extend([
-                    whole("head.input", "inputs", input.inner())?,
-                    whole("logits", "outputs", logits.clone().inner())?,
-                    Watched {
-                        name: "labels",
-                        collection: "labels",
-                        shape: vec![count],
-                        values: labels,
-                    },
-                    Watched::number("accuracy", "metrics", right as f64 / count as f64),
-                ]);
-                if let Some(hidden) = hidden {
-                    watched.push(whole(
-                        "head.hidden.relu_output_0",
-                        "relu_output",
-                        hidden.inner(),
-                    )?);
-                }
                 gathering += since.elapsed();
             }
-            let log_probabilities = log_softmax(logits, 1);
-            // Sum over this process divided by the global weight: with several instances the sums are
-            // added and the division stays the same, whatever share each one had.
-            let loss = (log_probabilities * target).sum().neg().div_scalar(weight);
-            let loss_value = values(loss.clone().inner())?.first().copied().unwrap_or(f32::NAN);
-            if !loss_value.is_finite() {
+            if !own.is_empty() {
+                let count = own.len();
+                let (input, target) = assemble(&features, &own, &weights, options, state.epoch);
+                let input = Tensor::<2>::from_data(
+                    TensorData::new(input, [count, features.width]),
+                    &device,
+                );
+                let target =
+                    Tensor::<2>::from_data(TensorData::new(target, [count, classes]), &device);
+                let mask = dropout_mask(options, &own, batch.len(), &head, step, &device);
+                let (logits, hidden) = head.forward_watched(input.clone(), mask);
+                sums.right = correct(values(logits.clone().inner())?, &own, train, classes);
+                if wanted {
+                    let since = Instant::now();
+                    let labels = own.iter().map(|o| train.labels[o.local] as f32).collect();
+                    watched.extend([
+                        whole("head.input", "inputs", input.inner())?,
+                        whole("logits", "outputs", logits.clone().inner())?,
+                        Watched {
+                            name: "labels",
+                            collection: "labels",
+                            shape: vec![count],
+                            values: labels,
+                        },
+                    ]);
+                    if let Some(hidden) = hidden {
+                        watched.push(whole(
+                            "head.hidden.relu_output_0",
+                            "relu_output",
+                            hidden.inner(),
+                        )?);
+                    }
+                    gathering += since.elapsed();
+                }
+                let log_probabilities = log_softmax(logits, 1);
+                // This instance's sum over the weight of the whole batch: the sums of all instances add up
+                // to the loss of the batch, whatever share each one had.
+                let loss = (log_probabilities * target).sum().neg().div_scalar(weight);
+                sums.loss = values(loss.clone().inner())?.first().copied().unwrap_or(f32::NAN);
+                gradients = Some(GradientsParams::from_grads(loss.backward(), &head));
+            }
+            let (gradients, sums) = team.reduce(&head, gradients, sums, &device)?;
+            if !sums.loss.is_finite() {
                 return Err(JobError::Diverged { epoch: state.epoch + 1, rate });
             }
-            let gradients = GradientsParams::from_grads(loss.backward(), &head);
             if wanted {
                 let since = Instant::now();
+                let accuracy = sums.right as f64 / batch.len() as f64;
+                watched.push(Watched::number("accuracy", "metrics", accuracy));
                 watched.extend(watched_gradients(&head, &gradients)?);
-                watched.push(Watched::number("loss", "losses", f64::from(loss_value)));
+                watched.push(Watched::number("loss", "losses", f64::from(sums.loss)));
                 watch.tensors(moment, &watched)?;
                 gathering += since.elapsed();
             }
             head = optimizer.step(rate, head, gradients);
             watch.step(moment, begun.elapsed().saturating_sub(gathering));
-            state.running.loss += f64::from(loss_value) * f64::from(weight);
+            state.running.correct += sums.right;
+            state.running.loss += f64::from(sums.loss) * f64::from(weight);
             state.running.weight += f64::from(weight);
-            state.running.seen += count;
+            state.running.seen += batch.len();
             state.step_in_epoch = number + 1;
-            if stop.load(Relaxed) {
+            // Of one instance the flag as it is now, of several as all of them know it.
+            let alone = team.collective.size() == 1;
+            if (alone && stop.load(Relaxed)) || (!alone && sums.stop) {
                 state.layers = saved(&extract_layers(&head)?);
                 if let Some(path) = checkpoint {
                     checkpoint::write(path, &state, &optimizer)?;
                 }
+                // Nobody ends the others before the state is on the disk.
+                team.collective.barrier()?;
                 return Err(JobError::Interrupted {
                     state: format!(
                         "the head is at epoch {} of {}",
@@ -392,7 +439,7 @@ pub fn train(
                 });
             }
         }
-        let (valid_loss, valid_accuracy) = match evaluate(&head, &valid, classes, &device)? {
+        let (valid_loss, valid_accuracy) = match evaluate(&head, &valid, classes, &device, &team)? {
             Some((loss, accuracy)) => (Some(loss), Some(accuracy)),
             None => (None, None),
         };
@@ -438,7 +485,7 @@ pub fn train(
             state.since_best += 1;
             stopped_early = patience_is_over(state.since_best);
         }
-        stopped_early |= flow == Flow::Stop;
+        stopped_early |= team.any(flow == Flow::Stop)?;
         if let Some(path) = checkpoint
             && last_saved.elapsed() > Duration::from_secs(5)
         {
@@ -463,35 +510,40 @@ pub fn train(
     })
 }
 
-/// Input rows, target rows (smoothed and weighted) and the weight of a batch.
+/// The weight of a batch in the loss, of all its photos wherever they are.
+fn batch_weight(batch: &[usize], labels: &[usize], weights: &[f32]) -> f32 {
+    batch.iter().map(|&photo| weights[labels[photo]]).sum::<f32>().max(f32::MIN_POSITIVE)
+}
+
+/// Input rows and target rows (smoothed and weighted) of the photos of a batch that this instance has.
 fn assemble(
     features: &FeatureMatrix,
-    batch: &[usize],
+    own: &[Own],
     weights: &[f32],
     options: &TrainOptions,
     epoch: usize,
-    classes: usize,
-) -> (Vec<f32>, Vec<f32>, f32) {
-    let mut input = Vec::with_capacity(batch.len() * features.width);
-    let mut target = vec![0.0; batch.len() * classes];
+) -> (Vec<f32>, Vec<f32>) {
+    let classes = weights.len();
+    let mut input = Vec::with_capacity(own.len() * features.width);
+    let mut target = vec![0.0; own.len() * classes];
     let smoothing = options.label_smoothing as f32;
-    let mut total = 0.0;
-    for (&photo, row) in batch.iter().zip(target.chunks_exact_mut(classes)) {
+    for (own, row) in own.iter().zip(target.chunks_exact_mut(classes)) {
         // Every photo shows one of its views per epoch, all of them in turn, not all the same one.
-        let view = (epoch + photo) % features.views.max(1);
-        input.extend_from_slice(features.row(photo, view));
-        let label = features.labels[photo];
+        let view = (epoch + own.photo) % features.views.max(1);
+        input.extend_from_slice(features.row(own.local, view));
+        let label = features.labels[own.local];
         let weight = weights[label];
         row.fill(weight * smoothing / classes as f32);
         row[label] += weight * (1.0 - smoothing);
-        total += weight;
     }
-    (input, target, total.max(f32::MIN_POSITIVE))
+    (input, target)
 }
 
-/// Inverted dropout from a generator of our own: burn's has one seed for the whole process.
+/// Inverted dropout from a generator of our own: burn's has one seed for the whole process. It is drawn for
+/// the whole batch, and each instance takes its rows.
 fn dropout_mask(
     options: &TrainOptions,
+    own: &[Own],
     rows: usize,
     head: &Head,
     step: usize,
@@ -506,15 +558,17 @@ fn dropout_mask(
     let mask: Vec<f32> = (0..rows * width)
         .map(|_| if rng.random_bool(keep) { (1.0 / keep) as f32 } else { 0.0 })
         .collect();
-    Some(Tensor::from_data(TensorData::new(mask, [rows, width]), device))
+    let mask: Vec<f32> =
+        own.iter().flat_map(|o| mask[o.row * width..][..width].iter().copied()).collect();
+    Some(Tensor::from_data(TensorData::new(mask, [own.len(), width]), device))
 }
 
-fn correct(logits: Vec<f32>, batch: &[usize], train: &FeatureMatrix, classes: usize) -> usize {
+fn correct(logits: Vec<f32>, own: &[Own], train: &FeatureMatrix, classes: usize) -> usize {
     logits
         .chunks_exact(classes)
-        .zip(batch)
-        .filter(|(row, photo)| {
-            kennel_infer::classifier::top_k(row, 1).first() == Some(&train.labels[**photo])
+        .zip(own)
+        .filter(|(row, own)| {
+            kennel_infer::classifier::top_k(row, 1).first() == Some(&train.labels[own.local])
         })
         .count()
 }
@@ -529,16 +583,14 @@ fn whole<const D: usize>(
     Ok(Watched { name, collection, shape, values: values(tensor)? })
 }
 
-/// Cross entropy and top-1 of the first view of each photo; `None` for no photos.
+/// Cross entropy and top-1 of the first view of each photo, over all instances; `None` for no photos.
 fn evaluate(
     head: &Head,
     matrix: &FeatureMatrix,
     classes: usize,
     device: &Device,
+    team: &Team<'_>,
 ) -> Result<Option<(f64, f64)>, JobError> {
-    if matrix.is_empty() {
-        return Ok(None);
-    }
     let plain = device.clone().inner();
     let layers = extract_layers(head)?;
     let head = module(&layers, &plain)?;
@@ -555,8 +607,10 @@ fn evaluate(
             right += usize::from(kennel_infer::classifier::top_k(row, 1).first() == Some(&label));
         }
     }
-    let count = matrix.len() as f64;
-    Ok(Some((loss / count, right as f64 / count)))
+    let mut sums = [loss, right as f64, matrix.len() as f64];
+    team.sum(&mut sums)?;
+    let [loss, right, count] = sums;
+    Ok((count > 0.0).then(|| (loss / count, right / count)))
 }
 
 /// Logits of the centre view of every photo, `[photos][classes]`, by the folded layers as packaged.

@@ -102,9 +102,9 @@ fn checksum(line: &[u8], body: &[u8]) -> [u8; 4] {
     hasher.finalize().to_le_bytes()
 }
 
-/// Reads a checkpoint; one that is missing or damaged is none, and training starts from the beginning.
-pub(super) fn read<T: DeserializeOwned>(path: &Path) -> Option<(T, Option<Bytes>)> {
-    let bytes = std::fs::read(path).ok()?;
+/// Reads what a checkpoint's file holds; one that is missing or damaged is none, and training starts from the
+/// beginning.
+pub(super) fn read<T: DeserializeOwned>(bytes: &[u8]) -> Option<(T, Option<Bytes>)> {
     let split = bytes.iter().position(|b| *b == b'\n')?;
     let (line, rest) = bytes.split_at(split);
     let rest = rest.get(1..)?;

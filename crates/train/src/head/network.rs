@@ -43,7 +43,7 @@ impl Head {
     }
 
     /// Layers in order.
-    fn layers(&self) -> Vec<&Linear> {
+    pub(super) fn layers(&self) -> Vec<&Linear> {
         self.hidden.iter().chain([&self.output]).collect()
     }
 }

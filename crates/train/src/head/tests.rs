@@ -47,7 +47,15 @@ fn request<'a>(
     valid: &'a FeatureMatrix,
     options: &'a TrainOptions,
 ) -> HeadRequest<'a> {
-    HeadRequest { train, valid, classes: CLASSES, options, checkpoint: None, original: None }
+    HeadRequest {
+        train,
+        valid,
+        classes: CLASSES,
+        options,
+        checkpoint: None,
+        original: None,
+        share: None,
+    }
 }
 
 fn run(request: &HeadRequest<'_>) -> TrainedHead {
@@ -224,8 +232,9 @@ fn targets_are_smoothed_and_weighted_and_views_take_turns() {
     let matrix = clusters(&[2, 2, 2], 0.5, 3, 1);
     let options = TrainOptions { label_smoothing: 0.3, ..options() };
     let weights = [1.0, 2.0, 1.0];
-    let (input, target, weight) = assemble(&matrix, &[0, 2], &weights, &options, 4, CLASSES);
-    assert_eq!(weight, 3.0);
+    let own = |photos: &[usize]| Team::new(None, &matrix).unwrap().own(photos);
+    let (input, target) = assemble(&matrix, &own(&[0, 2]), &weights, &options, 4);
+    assert_eq!(batch_weight(&[0, 2], &matrix.labels, &weights), 3.0);
     let expected = [0.8, 0.1, 0.1, 0.2, 1.6, 0.2];
     for (found, wanted) in target.iter().zip(expected) {
         assert!((found - wanted).abs() < 1e-6, "{target:?}");
@@ -234,7 +243,7 @@ fn targets_are_smoothed_and_weighted_and_views_take_turns() {
     assert_eq!(&input[..WIDTH], matrix.row(0, 1));
     assert_eq!(&input[WIDTH..], matrix.row(2, 0));
     let plain = TrainOptions { label_smoothing: 0.0, ..options };
-    let (_, target, _) = assemble(&matrix, &[5], &[1.0; 3], &plain, 0, CLASSES);
+    let (_, target) = assemble(&matrix, &own(&[5]), &[1.0; 3], &plain, 0);
     assert_eq!(target, [0.0, 0.0, 1.0]);
 }
 
@@ -243,8 +252,11 @@ fn dropout_masks_keep_their_share_and_their_sum() {
     let device = Device::flex().autodiff();
     let head = module(&[fresh_layer(1, 0, 50, CLASSES)], &device).unwrap();
     let options = TrainOptions { dropout: 0.25, ..options() };
-    let mask =
-        |step| values(dropout_mask(&options, 200, &head, step, &device).unwrap().inner()).unwrap();
+    let own: Vec<Own> = (0..200).map(|i| Own { row: i, photo: i, local: i }).collect();
+    let rows = |own: &[Own], step| {
+        values(dropout_mask(&options, own, 200, &head, step, &device).unwrap().inner()).unwrap()
+    };
+    let mask = |step| rows(&own, step);
     let first = mask(0);
     assert_eq!(first.len(), 200 * 50);
     assert!(first.iter().all(|v| *v == 0.0 || (*v - 1.0 / 0.75).abs() < 1e-6));
@@ -252,8 +264,10 @@ fn dropout_masks_keep_their_share_and_their_sum() {
     assert!((dropped - 0.25).abs() < 0.03, "{dropped}");
     assert_eq!(first, mask(0));
     assert_ne!(first, mask(1));
+    // An instance that has some of the rows drops what one with all of them drops there.
+    assert_eq!(rows(&own[7..9], 0), first[7 * 50..9 * 50]);
     let off = TrainOptions { dropout: 0.0, ..options };
-    assert!(dropout_mask(&off, 2, &head, 0, &device).is_none());
+    assert!(dropout_mask(&off, &own, 200, &head, 0, &device).is_none());
 }
 
 /// Runs a request that is stopped again and again, after every batch, until it ends.
@@ -375,7 +389,9 @@ fn known_classes_start_from_their_rows() {
     original.weight[4] = 1.0;
     original.weight[5 + 1] = 1.0;
     original.bias[0] = 1.0;
-    let found = warm::start(&original, &train, CLASSES).unwrap().unwrap();
+    let found = warm::start(&original, &train, CLASSES, &Team::new(None, &train).unwrap())
+        .unwrap()
+        .unwrap();
     assert_eq!((found.layer.inputs, found.layer.outputs), (WIDTH, CLASSES));
     let column = |layer: &LinearLayer, c: usize| -> Vec<f32> {
         layer.weight.iter().skip(c).step_by(layer.outputs).copied().collect()
@@ -407,15 +423,17 @@ fn classifiers_that_do_not_match_are_not_used() {
         inputs,
         outputs,
     };
-    assert!(warm::start(&layer(WIDTH + 1, 5), &train, CLASSES).unwrap().is_none(), "width");
-    assert!(warm::start(&layer(WIDTH, 1), &train, CLASSES).unwrap().is_none(), "one class");
+    let team = Team::new(None, &train).unwrap();
+    let start = |layer: &LinearLayer| warm::start(layer, &train, CLASSES, &team).unwrap();
+    assert!(start(&layer(WIDTH + 1, 5)).is_none(), "width");
+    assert!(start(&layer(WIDTH, 1)).is_none(), "one class");
     // Four rows that each answer to noise: none comes first on half of any class.
     let mut noisy = layer(WIDTH, 6);
     for k in 0..3 {
         noisy.weight[(k + 3) * 6 + 2 * k] = 9.0;
         noisy.weight[(k + 3) * 6 + 2 * k + 1] = -9.0;
     }
-    assert!(warm::start(&noisy, &train, CLASSES).unwrap().is_none(), "noise");
+    assert!(start(&noisy).is_none(), "noise");
 }
 
 proptest! {

@@ -4,10 +4,12 @@
 //! A class is matched when the old class with the highest mean log-probability over its training photos
 //! is also the first choice on at least half of them. Unmatched classes start from the mean of the
 //! matched rows. Without this gate the start does harm when classes are new (bench/RESULTS.md).
+//! Where several instances train, the sums are over the photos of all.
 
 use kennel_infer::onnx::LinearLayer;
 
 use super::logits;
+use super::team::Team;
 use crate::features::FeatureMatrix;
 use crate::job::JobError;
 
@@ -25,14 +27,15 @@ pub(super) fn start(
     original: &LinearLayer,
     train: &FeatureMatrix,
     classes: usize,
+    team: &Team<'_>,
 ) -> Result<Option<WarmStart>, JobError> {
     let old = original.outputs;
     if original.inputs != train.width || old < 2 {
         return Ok(None);
     }
     let mut log_probability = vec![0f64; classes * old];
-    let mut first = vec![0usize; classes * old];
-    let mut photos = vec![0usize; classes];
+    let mut first = vec![0f64; classes * old];
+    let mut photos = vec![0f64; classes];
     for (row, &label) in logits(std::slice::from_ref(original), train)?.iter().zip(&train.labels) {
         let largest = row.iter().copied().fold(f32::NEG_INFINITY, f32::max);
         let sum: f64 = row.iter().map(|v| f64::from(v - largest).exp()).sum();
@@ -41,16 +44,19 @@ pub(super) fn start(
             *total += f64::from(*value) - offset;
         }
         if let Some(best) = row.iter().position(|v| *v == largest) {
-            first[label * old + best] += 1;
+            first[label * old + best] += 1.0;
         }
-        photos[label] += 1;
+        photos[label] += 1.0;
+    }
+    for sums in [&mut log_probability, &mut first, &mut photos] {
+        team.sum(sums)?;
     }
     let matches: Vec<Option<usize>> = (0..classes)
         .map(|class| {
             let sums = &log_probability[class * old..][..old];
             let best = (0..old).max_by(|&a, &b| sums[a].total_cmp(&sums[b]))?;
-            let share = first[class * old + best] as f64 / photos[class].max(1) as f64;
-            (photos[class] > 0 && share >= GATE).then_some(best)
+            let share = first[class * old + best] / photos[class].max(1.0);
+            (photos[class] > 0.0 && share >= GATE).then_some(best)
         })
         .collect();
     let matched: Vec<usize> = matches.iter().flatten().copied().collect();
