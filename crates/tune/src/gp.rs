@@ -227,7 +227,9 @@ impl Factor {
                 };
                 let left = row[j] - sum;
                 if i == j {
-                    if !(left > 1e-12) {
+                    // The comparison is false for what is not a number, too.
+                    let positive = left > 1e-12;
+                    if !positive {
                         return None;
                     }
                     row[j] = left.sqrt();
@@ -259,8 +261,8 @@ impl Factor {
         for i in (0..n).rev() {
             x[i] /= self.lower[i * n + i];
             let known = x[i];
-            for j in 0..i {
-                x[j] -= self.lower[i * n + j] * known;
+            for (x, lower) in x[..i].iter_mut().zip(&self.lower[i * n..]) {
+                *x -= lower * known;
             }
         }
         x

@@ -30,9 +30,9 @@ fn the_factor_solves_and_inverts() {
     let b: Vec<f64> = rows.iter().map(|row| smooth(row)).collect();
     let x = factor.solve(&b);
     let inverse = factor.inverse();
-    for i in 0..9 {
+    for (i, b) in b.iter().enumerate() {
         let product: f64 = (0..9).map(|j| full(i, j) * x[j]).sum();
-        assert!((product - b[i]).abs() < 1e-10);
+        assert!((product - b).abs() < 1e-10);
         for j in 0..9 {
             let product: f64 = (0..9).map(|k| full(i, k) * inverse[k.max(j) * 9 + k.min(j)]).sum();
             assert!((product - f64::from(u8::from(i == j))).abs() < 1e-10);
