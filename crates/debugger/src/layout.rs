@@ -1,7 +1,9 @@
 //! The files of saved tensors: modes, the writer, and (in `reader`) the distrustful way back.
 
+mod reader;
 mod writer;
 
+pub(crate) use reader::{Broken, StepFile, Tensor, ended, steps, workers};
 pub use writer::{TensorRef, TensorWriter};
 
 use std::path::PathBuf;

@@ -65,7 +65,9 @@
 mod evaluator;
 mod hook;
 mod layout;
+mod rules;
 mod spec;
+mod text;
 
 pub use evaluator::{Evaluator, Status, Verdict};
 pub use hook::{Hook, HookError};
