@@ -24,6 +24,8 @@ enum Command {
     Demo(commands::demo::Arguments),
     /// Train a classifier: a folder of photos in, model.tar.gz out
     Train(Box<commands::train::Arguments>),
+    /// Search the hyperparameters of a classifier: many heads on features computed once
+    Tune(Box<commands::tune::Arguments>),
     /// Labels and probabilities for photos, folders or addresses
     Predict(commands::predict::Arguments),
     /// Accuracy of a model on a folder of labelled photos
@@ -46,6 +48,9 @@ enum Command {
     /// Python environments for training scripts: install, list
     #[command(subcommand)]
     Runtime(commands::runtime::Command),
+    /// The observer of a training job, started by the platform
+    #[command(name = "__observe", hide = true)]
+    Observe(commands::observe::Arguments),
     // Clients of the platform's AWS APIs; the variants are in the crate.
     #[command(flatten)]
     Platform(kennel_client::Command),
@@ -72,6 +77,7 @@ fn main() -> ExitCode {
     let outcome = match cli.command {
         Command::Demo(arguments) => commands::demo::run(arguments),
         Command::Train(arguments) => commands::train::run(*arguments),
+        Command::Tune(arguments) => commands::tune::run(*arguments),
         Command::Predict(arguments) => commands::predict::run(arguments),
         Command::Evaluate(arguments) => commands::evaluate::run(arguments),
         Command::Serve(arguments) => commands::serve::run(arguments),
@@ -81,6 +87,7 @@ fn main() -> ExitCode {
         Command::Hub(command) => commands::hub::run(command),
         Command::Engine(command) => commands::engine::run(command),
         Command::Runtime(command) => commands::runtime::run(command),
+        Command::Observe(arguments) => commands::observe::run(arguments),
         Command::Platform(command) => commands::platform_client::run(command),
     };
     match outcome {
@@ -98,6 +105,7 @@ pub(crate) fn code_of(error: &anyhow::Error) -> ErrorCode {
     use kennel_infer::engine::EngineError;
     use kennel_infer::hub::HubError;
     use kennel_infer::package::PackageError;
+    use kennel_train::collective::CollectiveError;
     use kennel_train::dataset::DatasetError;
     use kennel_train::job::JobError;
     for cause in error.chain() {
@@ -107,8 +115,10 @@ pub(crate) fn code_of(error: &anyhow::Error) -> ErrorCode {
             };
         }
         try_each!(
+            kennel_train::tune::TuneError,
             JobError,
             DatasetError,
+            CollectiveError,
             HubError,
             PackageError,
             EngineError,

@@ -77,6 +77,14 @@ impl Progress {
         Progress { bar, label: label.to_owned(), total, started: now, last_line: now }
     }
 
+    /// The number of steps became known better.
+    pub(crate) fn grow(&mut self, total: usize) {
+        self.total = total;
+        if let Some(bar) = &self.bar {
+            bar.set_length(total as u64);
+        }
+    }
+
     pub(crate) fn set(&mut self, done: usize) {
         match &self.bar {
             Some(bar) => bar.set_position(done as u64),

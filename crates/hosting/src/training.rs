@@ -102,6 +102,8 @@ pub struct TrainingSpec {
     pub hyperparameters: BTreeMap<String, String>,
     /// Input channels.
     pub channels: Vec<Channel>,
+    /// Further files of `input/config`, such as `debughookconfig.json`, by name.
+    pub configuration: BTreeMap<String, serde_json::Value>,
     /// Further variables (region, endpoint, credentials of the role, the job's own). They win.
     pub environment: BTreeMap<String, String>,
     /// network_interface_name for resourceconfig.json; `lo` on one machine.
@@ -184,6 +186,7 @@ impl ErrorCoded for TrainingError {
 #[derive(Debug)]
 pub struct Training {
     folders: Vec<InstanceFolders>,
+    groups: Vec<i32>,
     usage: Vec<watch::Receiver<Usage>>,
     stop: watch::Sender<bool>,
     run: JoinHandle<Outcome>,
@@ -217,6 +220,7 @@ impl Training {
             let _ = events.try_send(Event::Note(note.clone()));
         }
         let (stop, stopped) = watch::channel(false);
+        let groups = children.iter().map(|(process, _)| process.identity().pid).collect();
         let (hosts, usage) = children
             .into_iter()
             .map(|(process, lines)| {
@@ -226,7 +230,7 @@ impl Training {
             .unzip();
         let job = Job { hosts, folders: folders.clone(), grace: spec.stop_grace, events, stopped };
         let run = tokio::spawn(job.run(started));
-        Ok((Training { folders, usage, stop, run, outcome: None }, receiver))
+        Ok((Training { folders, groups, usage, stop, run, outcome: None }, receiver))
     }
 
     /// Asks all instances to end: SIGTERM, and SIGKILL after the grace. Returns at once.
@@ -259,6 +263,11 @@ impl Training {
         &self.folders
     }
 
+    /// The process group of each instance.
+    pub fn process_groups(&self) -> &[i32] {
+        &self.groups
+    }
+
     /// What each instance uses, or used last.
     pub fn usage(&self) -> Vec<Usage> {
         self.usage.iter().map(|usage| *usage.borrow()).collect()
@@ -275,6 +284,9 @@ fn check(spec: &TrainingSpec) -> Result<(), TrainingError> {
     let bad = |text: String| Err(TrainingError::Specification(text));
     if !(1..=MAX_HOSTS).contains(&spec.hosts) {
         return bad(format!("`{}` instances are not between 1 and {MAX_HOSTS}", spec.hosts));
+    }
+    if let Some(name) = spec.configuration.keys().find(|name| name.contains('/')) {
+        return bad(format!("`{name}` cannot be the name of a configuration file"));
     }
     for channel in &spec.channels {
         // The name becomes a folder.

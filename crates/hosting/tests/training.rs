@@ -28,6 +28,7 @@ fn spec(folder: &Path, hosts: usize, script: &str) -> TrainingSpec {
         program: TrainingProgram::Script(Command::new(["/bin/sh", "-c", script])),
         hyperparameters: BTreeMap::new(),
         channels: Vec::new(),
+        configuration: BTreeMap::new(),
         environment: BTreeMap::new(),
         network_interface: "lo".to_owned(),
         stop_grace: Duration::from_millis(300),

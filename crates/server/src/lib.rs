@@ -11,6 +11,7 @@ pub mod gateway;
 pub mod iam;
 pub mod identity;
 pub mod logs;
+pub mod observation;
 pub mod platform;
 pub mod s3;
 pub mod sagemaker;

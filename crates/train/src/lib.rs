@@ -11,3 +11,4 @@ pub mod inspect;
 pub mod job;
 pub mod report;
 pub mod samples;
+pub mod tune;

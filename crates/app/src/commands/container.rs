@@ -10,10 +10,11 @@ use anyhow::Context as _;
 use kennel_base::{Hyperparameters, TrainOptions};
 use kennel_infer::hub;
 use kennel_infer::pipeline::PipelineOptions;
+use kennel_train::collective::World;
 use kennel_train::dataset::{Dataset, Split, SplitOptions};
-use kennel_train::job::{JobOptions, Photos};
+use kennel_train::job::{self, Join, JobOptions, JobResult, Observe, Photos};
 
-use crate::output;
+use crate::{output, signals};
 
 /// SageMaker shows the first 1,024 characters of the failure file.
 const FAILURE_CHARACTERS: usize = 1024;
@@ -65,18 +66,80 @@ pub(crate) fn train(pipeline: PipelineOptions) -> anyhow::Result<()> {
         )
     })?;
     let outcome = train_below(&root, pipeline);
-    if let Err(error) = &outcome
-        && !super::train::is_interruption(error)
-    {
-        let text: String = format!("{error:#}").chars().take(FAILURE_CHARACTERS).collect();
-        let folder = root.join("output");
-        let written = std::fs::create_dir_all(&folder)
-            .and_then(|()| std::fs::write(folder.join("failure"), text));
-        if let Err(e) = written {
-            tracing::warn!("cannot write `{}`: {e}", folder.join("failure").display());
-        }
+    if let Err(error) = &outcome {
+        write_failure(&root, error);
     }
     outcome
+}
+
+fn write_failure(root: &Path, error: &anyhow::Error) {
+    if super::train::is_interruption(error) {
+        return;
+    }
+    let text: String = format!("{error:#}").chars().take(FAILURE_CHARACTERS).collect();
+    let folder = root.join("output");
+    let written = std::fs::create_dir_all(&folder)
+        .and_then(|()| std::fs::write(folder.join("failure"), text));
+    if let Err(e) = written {
+        tracing::warn!("cannot write `{}`: {e}", folder.join("failure").display());
+    }
+}
+
+/// This instance among those of the job: its number from 0, and how many there are.
+fn place(root: &Path) -> anyhow::Result<(usize, usize)> {
+    #[derive(serde::Deserialize)]
+    struct Resources {
+        current_host: String,
+        hosts: Vec<String>,
+    }
+    let path = root.join("input/config/resourceconfig.json");
+    let text = match std::fs::read_to_string(&path) {
+        Ok(text) => text,
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok((0, 1)),
+        Err(e) => return Err(e).with_context(|| format!("cannot read `{}`", path.display())),
+    };
+    let resources: Resources = serde_json::from_str(&text)
+        .with_context(|| format!("`{}` is no resource configuration", path.display()))?;
+    let mut hosts = resources.hosts;
+    hosts.sort();
+    let rank = hosts.iter().position(|host| *host == resources.current_host);
+    let Some(rank) = rank else {
+        return Err(output::usage(format!(
+            "`{}` is not among the hosts of `{}`",
+            resources.current_host,
+            path.display()
+        )));
+    };
+    Ok((rank, hosts.len()))
+}
+
+/// Where the platform lets the instances of a job meet.
+const JOIN: &str = "KENNEL_JOIN";
+
+/// Trains with the other instances of the job, if there are any; the first keeps what comes out.
+fn train_with_others(
+    root: &Path,
+    options: JobOptions,
+    keep: impl FnOnce(&JobResult) -> anyhow::Result<()>,
+) -> anyhow::Result<()> {
+    let stop = signals::stop_flag()?;
+    let (rank, size) = place(root)?;
+    if size == 1 || World::is_launched() {
+        let failed = |error: &anyhow::Error| write_failure(root, error);
+        return super::train::run_together(options, None, &stop, &failed, keep);
+    }
+    let Some(folder) = std::env::var_os(JOIN).filter(|v| !v.is_empty()) else {
+        // As many separate models would be trained as there are instances.
+        return Err(output::usage(format!(
+            "this is instance {} of {size}, and nothing joins them\nhint: start them with MPI (`mpirun`, as SageMaker's `distribution={{\"mpi\": …}}` does), or ask for one instance",
+            rank + 1
+        )));
+    };
+    let join = Join { folder: folder.into(), rank, size };
+    let mut progress = super::train::JobProgress::default();
+    let result = job::run_joined(&join, &options, &stop, &mut |event| progress.tell(event))?;
+    drop(progress);
+    result.as_ref().map_or(Ok(()), keep)
 }
 
 fn train_below(root: &Path, pipeline: PipelineOptions) -> anyhow::Result<()> {
@@ -96,9 +159,12 @@ fn train_below(root: &Path, pipeline: PipelineOptions) -> anyhow::Result<()> {
         cache,
         // Managed spot training brings this folder back after an interruption.
         checkpoints: if checkpoints.is_dir() { checkpoints } else { fallback },
+        observe: observe(root)?,
     };
-    if let Some(wanted) = request.num_classes {
-        // Before an hour of training, not after it.
+    if let Some(wanted) = request.num_classes
+        && place(root)?.1 == 1
+    {
+        // Before an hour of training, not after it. (One of several instances may have some classes only.)
         let found = match &options.photos {
             Photos::Folder(folder) => Dataset::scan(folder, &options.split)?,
             Photos::Splits(splits) => Dataset::from_splits(root, splits, &options.split)?,
@@ -110,13 +176,45 @@ fn train_below(root: &Path, pipeline: PipelineOptions) -> anyhow::Result<()> {
             )));
         }
     }
-    let result = super::train::run_job(&options)?;
-    result.package.write_folder(&root.join("model"))?;
-    let data = root.join("output/data");
-    std::fs::create_dir_all(&data).with_context(|| format!("cannot make `{}`", data.display()))?;
-    super::train::write_outputs(&result, &data.join("metrics.json"), &data.join("report.html"))?;
-    super::train::summary(&result);
-    Ok(())
+    train_with_others(root, options, |result| {
+        result.package.write_folder(&root.join("model"))?;
+        let data = root.join("output/data");
+        std::fs::create_dir_all(&data)
+            .with_context(|| format!("cannot make `{}`", data.display()))?;
+        super::train::write_outputs(result, &data.join("metrics.json"), &data.join("report.html"))?;
+        super::train::summary(result);
+        Ok(())
+    })
+}
+
+/// Debugger and profiler, by the files that SageMaker puts beside the hyperparameters.
+fn observe(root: &Path) -> anyhow::Result<Option<Observe>> {
+    let read = |name: &str| -> anyhow::Result<Option<serde_json::Value>> {
+        let path = root.join("input/config").join(name);
+        let text = match std::fs::read_to_string(&path) {
+            Ok(text) => text,
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+            Err(e) => return Err(e).with_context(|| format!("cannot read `{}`", path.display())),
+        };
+        let parsed = serde_json::from_str(&text)
+            .with_context(|| format!("`{}` is not JSON", path.display()))?;
+        Ok(Some(parsed))
+    };
+    let hook = read("debughookconfig.json")?;
+    let profiler = read("profilerconfig.json")?;
+    if hook.is_none() && profiler.is_none() {
+        return Ok(None);
+    }
+    let host = read("resourceconfig.json")?
+        .and_then(|resources| Some(resources.get("current_host")?.as_str()?.to_owned()))
+        .unwrap_or_else(|| "algo-1".to_owned());
+    // SageMaker's defaults of LocalPath, below this instance's root.
+    Ok(Some(Observe {
+        host,
+        tensors: hook.map(|hook| (hook, root.join("output/tensors"))),
+        profiler: profiler.map(|_| root.join("output/profiler")),
+        now_us: super::now_us(),
+    }))
 }
 
 /// All values are strings; the SDK's framework estimators put JSON into them (`"\"adam\""`).

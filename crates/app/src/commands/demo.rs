@@ -62,6 +62,7 @@ pub(crate) fn run(arguments: Arguments) -> anyhow::Result<()> {
         max_bad: 0.05,
         cache,
         checkpoints,
+        observe: None,
     };
     let result = super::train::run_job(&options)?;
     let model = arguments.output.join("model.tar.gz");

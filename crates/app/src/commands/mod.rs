@@ -6,11 +6,14 @@ pub(crate) mod demo;
 pub(crate) mod engine;
 pub(crate) mod evaluate;
 pub(crate) mod hub;
+pub(crate) mod instances;
+pub(crate) mod observe;
 pub(crate) mod platform_client;
 pub(crate) mod predict;
 pub(crate) mod runtime;
 pub(crate) mod serve;
 pub(crate) mod train;
+pub(crate) mod tune;
 pub(crate) mod up;
 
 use std::path::PathBuf;
@@ -54,4 +57,12 @@ pub(crate) fn cache_folders() -> (PathBuf, PathBuf) {
     let root = kennel_infer::paths::cache_folder();
     let checkpoints = root.join("checkpoints");
     (root, checkpoints)
+}
+
+/// Unix time in microseconds: the clock of the commands, which the crates below do not read.
+#[expect(clippy::disallowed_methods, reason = "the command line is where time is read")]
+pub(crate) fn now_us() -> u64 {
+    let now = std::time::SystemTime::now();
+    let since = now.duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_micros()).unwrap_or(u64::MAX)
 }

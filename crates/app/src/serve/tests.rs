@@ -46,6 +46,7 @@ fn package() -> &'static Package {
             max_bad: 0.0,
             cache: work.path().join("cache"),
             checkpoints: work.path().join("checkpoints"),
+            observe: None,
         };
         job::run(&options, &AtomicBool::new(false), &mut |_| {}).unwrap().package
     })

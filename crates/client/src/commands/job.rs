@@ -1,6 +1,8 @@
 //! `kennel job`: training jobs.
 
-use std::path::Path;
+mod observe;
+
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
@@ -78,6 +80,14 @@ enum Verb {
         /// Name
         name: String,
     },
+    /// A job's profiler report: what it did with the machine, and what to change
+    Profile {
+        /// Name
+        name: String,
+        /// File for the report [default: NAME-profile.html]
+        #[arg(long, short, value_name = "FILE")]
+        output: Option<PathBuf>,
+    },
 }
 
 /// Arguments of `kennel job start`.
@@ -112,6 +122,8 @@ struct StartArguments {
     /// Wait until it has ended
     #[arg(long)]
     wait: bool,
+    #[command(flatten, next_help_heading = "Debugger and profiler")]
+    observe: observe::ObserveArguments,
 }
 
 fn assignment(given: &str) -> Result<(String, String), String> {
@@ -158,6 +170,9 @@ pub(super) fn run(arguments: Arguments) -> Result<(), ClientError> {
             Ok(())
         }
         Verb::Wait { name } => wait(&client, &name),
+        Verb::Profile { name, output } => {
+            observe::profile(&client, &describe(&client, &name)?, output)
+        }
     }
 }
 
@@ -194,7 +209,8 @@ fn start(client: &Client, arguments: StartArguments) -> Result<(), ClientError> 
     }
     let hyperparameters: Map<String, Value> =
         arguments.hyperparameters.into_iter().map(|(k, v)| (k, v.into())).collect();
-    let body = json!({
+    let observed = arguments.observe.members(&output);
+    let mut body = json!({
         "TrainingJobName": name,
         "AlgorithmSpecification": {"TrainingImage": image, "TrainingInputMode": "File"},
         "RoleArn": role,
@@ -208,6 +224,9 @@ fn start(client: &Client, arguments: StartArguments) -> Result<(), ClientError> 
         },
         "StoppingCondition": {"MaxRuntimeInSeconds": arguments.max_runtime},
     });
+    if let Value::Object(body) = &mut body {
+        body.extend(observed);
+    }
     let answer = client.json(Service::SageMaker, "CreateTrainingJob", &body)?;
     line(text(&answer, "TrainingJobArn"));
     if arguments.wait {
@@ -327,6 +346,10 @@ fn shown(job: &Value) -> String {
         all.push_str("\n\n");
         all.push_str(&table(["metric", "last value"], rows));
     }
+    if let Some(rules) = observe::rules_table(job) {
+        all.push_str("\n\n");
+        all.push_str(&rules);
+    }
     all
 }
 
@@ -393,6 +416,12 @@ mod tests {
             role: None,
             max_runtime: 60,
             wait: false,
+            observe: observe::ObserveArguments {
+                rules: Vec::new(),
+                stop_on_issue: false,
+                save_interval: 50,
+                no_profile: true,
+            },
         };
         start(&server.client(), arguments).unwrap();
         let seen = server.seen();

@@ -25,6 +25,10 @@ pub struct InstanceFolders {
     pub output_data: PathBuf,
     /// Shared by all instances, kept over attempts.
     pub checkpoints: PathBuf,
+    /// What the debugger's hook saves (`output/tensors`), shared by all instances.
+    pub tensors: PathBuf,
+    /// What the profiler records (`output/profiler`), shared by all instances.
+    pub profiler: PathBuf,
     /// HOME, shared by all instances.
     pub(super) home: PathBuf,
     /// TMPDIR.
@@ -67,6 +71,13 @@ pub(super) fn prepare(spec: &TrainingSpec) -> Result<Vec<InstanceFolders>, Train
     // "Sorted lexicographically", says AWS's page: algo-10 before algo-2.
     let mut sorted = names.clone();
     sorted.sort();
+    for shared in ["tensors", "profiler"] {
+        let old = spec.folder.join(shared);
+        match fs::remove_dir_all(&old) {
+            Err(e) if e.kind() != std::io::ErrorKind::NotFound => return Err(said(&old)(e)),
+            _ => {}
+        }
+    }
     names.iter().enumerate().map(|(n, name)| instance(spec, n, name, &sorted)).collect()
 }
 
@@ -85,6 +96,8 @@ fn instance(
         model: root.join("model"),
         output_data: root.join("output/data"),
         checkpoints: folder.join("checkpoints"),
+        tensors: folder.join("tensors"),
+        profiler: folder.join("profiler"),
         temporary: folder.join("tmp").join(host),
         home: folder,
         root,
@@ -99,10 +112,12 @@ fn instance(
     let config = root.join("input/config");
     let data = root.join("input/data");
     let made = [&config, &data, &folders.model, &folders.output_data, &folders.checkpoints];
-    for new in made.into_iter().chain([&folders.temporary]) {
+    for new in made.into_iter().chain([&folders.temporary, &folders.tensors, &folders.profiler]) {
         fs::create_dir_all(new).map_err(said(new))?;
     }
     link(&folders.checkpoints, &root.join("checkpoints"))?;
+    link(&folders.tensors, &root.join("output/tensors"))?;
+    link(&folders.profiler, &root.join("output/profiler"))?;
     for channel in &spec.channels {
         let source = channel.folders.get(number).or(channel.folders.first());
         let source = source.map(PathBuf::as_path).unwrap_or(Path::new(""));
@@ -139,6 +154,9 @@ fn instance(
     write(&config.join("hyperparameters.json"), &spec.hyperparameters)?;
     write(&config.join("resourceconfig.json"), &resources)?;
     write(&config.join("inputdataconfig.json"), &inputs)?;
+    for (name, content) in &spec.configuration {
+        write(&config.join(name), content)?;
+    }
     Ok(folders)
 }
 

@@ -22,6 +22,7 @@ fn spec(folder: &Path, hosts: usize) -> TrainingSpec {
             record_wrapper: "None".to_owned(),
             compression: None,
         }],
+        configuration: BTreeMap::new(),
         environment: BTreeMap::new(),
         network_interface: "lo".to_owned(),
         stop_grace: STOP_GRACE,

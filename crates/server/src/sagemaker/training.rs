@@ -2,8 +2,10 @@
 
 pub(super) mod channels;
 pub(super) mod metrics;
+pub(super) mod observe;
 pub(super) mod reconcile;
 mod run;
+mod shards;
 
 use std::collections::BTreeMap;
 
@@ -81,6 +83,9 @@ pub(super) struct TrainingJob {
     pub packed: bool,
     /// What the user should know: capped instances, independent copies, rules that are not built.
     pub notes: Vec<String>,
+    /// How the debugger's and the profiler's rules stand, by RuleConfigurationName.
+    #[serde(default)]
+    pub rules: BTreeMap<String, observe::RuleState>,
     /// What the job is to the tuning job that started it.
     #[serde(default)]
     pub tuning: Option<TuningMember>,
@@ -141,6 +146,7 @@ impl TrainingJob {
             over_time: false,
             packed: false,
             notes,
+            rules: BTreeMap::new(),
             tuning: None,
             reports: Vec::new(),
         };
@@ -182,6 +188,7 @@ impl TrainingJob {
     ) {
         self.status = status;
         self.ended = Some(now);
+        observe::settle(self, now);
         self.enter(secondary, message, now);
         if let Some(last) = self.transitions.last_mut() {
             last.end = Some(now);
@@ -220,10 +227,8 @@ pub(super) struct Request {
     pub enable_managed_spot_training: bool,
     #[serde(default)]
     tags: Vec<Tag>,
-    #[serde(default)]
-    debug_rule_configurations: Vec<Rule>,
-    #[serde(default)]
-    profiler_rule_configurations: Vec<Rule>,
+    #[serde(flatten)]
+    pub observation: observe::Wishes,
 }
 
 /// `AlgorithmSpecification`.
@@ -271,12 +276,8 @@ fn one() -> u32 {
 pub(super) struct Stopping {
     #[serde(rename = "MaxRuntimeInSeconds")]
     pub max_runtime: Option<u64>,
-}
-
-#[derive(Debug, Clone, Deserialize)]
-#[serde(rename_all = "PascalCase")]
-struct Rule {
-    rule_configuration_name: String,
+    #[serde(rename = "MaxWaitTimeInSeconds")]
+    max_wait: Option<u64>,
 }
 
 /// SageMaker's default of `MaxRuntimeInSeconds`: one day.
@@ -317,6 +318,12 @@ impl Request {
         std::time::Duration::from_secs(seconds.unwrap_or(MAX_RUNTIME_SECONDS))
     }
 
+    /// How long a spot job may take with its interruptions.
+    pub(super) fn max_wait(&self) -> std::time::Duration {
+        let seconds = self.stopping_condition.as_ref().and_then(|s| s.max_wait);
+        seconds.map_or_else(|| self.max_runtime(), std::time::Duration::from_secs)
+    }
+
     /// `s3://bucket/prefix/<job>/output`, where SageMaker puts archives.
     pub(super) fn output_uri(&self, file: &str) -> String {
         let path = self.output_data_config.path.trim_end_matches('/');
@@ -353,9 +360,6 @@ impl Request {
                 format!("{count} instances were asked for; a job may have 1 to {MAX_INSTANCES}"),
             ));
         }
-        if count > 1 && program == Program::Native {
-            return refuse("training with `image-classification` on several instances");
-        }
         let launcher = self.hyper_parameters.iter().find(|(name, value)| {
             name.starts_with("sagemaker_") && name.ends_with("_enabled") && value.as_str() == "true"
         });
@@ -373,6 +377,7 @@ impl Request {
             channel.check(&self.algorithm_specification.training_input_mode)?;
         }
         Location::parse(&self.output_data_config.path)?;
+        self.observation.check()?;
         if let Some(checkpoints) = &self.checkpoint_config {
             Location::parse(&checkpoints.uri)?;
         }
@@ -390,7 +395,8 @@ impl SageMaker {
         let name = request.training_job_name.clone();
         let arn = context.arn("sagemaker", &format!("training-job/{name}"));
         let (region, notes) = (context.region.clone(), notes(&request, program));
-        let job = TrainingJob::new(input, arn.clone(), region, context.now, notes);
+        let mut job = TrainingJob::new(input, arn.clone(), region, context.now, notes);
+        job.rules = request.observation.states(context, &name);
         let taken = name_in_use(&arn);
         self.inner.rows.insert(&name, &arn, job, pairs(request.tags), taken).await?;
         self.inner.jobs_changed.notify_waiters();
@@ -510,16 +516,9 @@ pub(super) fn notes(request: &Request, program: Program) -> Vec<String> {
     }
     if request.enable_managed_spot_training {
         notes.push(
-            "managed spot training: instances here are never interrupted, savings are 0 %"
+            "managed spot training: instances here are interrupted only when somebody kills them, and the job then goes on by itself; savings are 0 %"
                 .to_owned(),
         );
-    }
-    let rules =
-        request.debug_rule_configurations.len() + request.profiler_rule_configurations.len();
-    if rules > 0 {
-        notes.push(format!(
-            "{rules} debugger and profiler rules were asked for; rules are not implemented yet, their status is Error"
-        ));
     }
     notes
 }
@@ -574,16 +573,22 @@ fn describe(job: &TrainingJob) -> Answer {
             json!({ "MetricName": name, "Value": value, "Timestamp": at.seconds() })
         })
         .collect();
-    let rules = |rules: &[Rule]| -> Vec<Value> {
+    let rules = |rules: &[Value]| -> Vec<Value> {
         rules
             .iter()
-            .map(|rule| {
-                json!({
-                    "RuleConfigurationName": rule.rule_configuration_name,
-                    "RuleEvaluationStatus": "Error",
-                    "StatusDetails": "NotImplemented: Kennel does not evaluate rules yet; README's table lists what is built",
-                    "LastModifiedTime": job.created.seconds(),
-                })
+            .filter_map(|rule| {
+                let name = observe::rule_name(rule);
+                let state = job.rules.get(name)?;
+                let mut answer = json!({
+                    "RuleConfigurationName": name,
+                    "RuleEvaluationJobArn": state.arn,
+                    "RuleEvaluationStatus": state.status,
+                    "LastModifiedTime": state.modified.seconds(),
+                });
+                if let Some(details) = &state.details {
+                    answer["StatusDetails"] = json!(details);
+                }
+                Some(answer)
             })
             .collect()
     };
@@ -603,8 +608,8 @@ fn describe(job: &TrainingJob) -> Answer {
         "TrainingTimeInSeconds": job.seconds(),
         "BillableTimeInSeconds": job.seconds(),
         "FinalMetricDataList": metrics,
-        "DebugRuleEvaluationStatuses": rules(&request.debug_rule_configurations),
-        "ProfilerRuleEvaluationStatuses": rules(&request.profiler_rule_configurations),
+        "DebugRuleEvaluationStatuses": rules(&request.observation.debug_rule_configurations),
+        "ProfilerRuleEvaluationStatuses": rules(&request.observation.profiler_rule_configurations),
         "ProfilingStatus": if answer.contains_key("ProfilerConfig") { "Enabled" } else { "Disabled" },
         "WarmPoolStatus": Value::Null,
     });

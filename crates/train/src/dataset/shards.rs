@@ -29,6 +29,9 @@ pub enum ShardsError {
     /// The instances cannot be reached, or one sent nonsense.
     #[error(transparent)]
     Collective(#[from] CollectiveError),
+    /// A list is none.
+    #[error("internal error: the list of an instance's photos: {0}\nhint: report it")]
+    Lists(String),
     /// All photos together are not a dataset.
     #[error(transparent)]
     Dataset(#[from] DatasetError),
@@ -63,31 +66,42 @@ fn listed(dataset: &Dataset) -> Vec<Listed> {
 }
 
 impl Dataset {
-    /// Puts together what all instances have; every instance calls this with its own dataset, hashed.
+    /// What this instance has, for the others.
     ///
     /// # Errors
-    /// When the instances cannot be reached, or all together have fewer than two classes.
+    /// [`ShardsError::Lists`] when it cannot be written down.
+    pub fn list(&self) -> Result<Vec<u8>, ShardsError> {
+        serde_json::to_vec(&listed(self)).map_err(|e| ShardsError::Lists(e.to_string()))
+    }
+
+    /// Puts the lists of all instances together, by rank; this is the dataset of one of them, hashed.
+    ///
+    /// # Errors
+    /// When a list is none, or all together have fewer than two classes.
+    pub fn merge(self, lists: &[Vec<u8>], options: &SplitOptions) -> Result<Shards, ShardsError> {
+        let own = listed(&self);
+        let read = |bytes: &Vec<u8>| serde_json::from_slice::<Vec<Listed>>(bytes);
+        let lists = lists
+            .iter()
+            .map(read)
+            .collect::<Result<Vec<_>, _>>()
+            .map_err(|e| ShardsError::Lists(e.to_string()))?;
+        let paths: HashMap<&Listed, &Path> =
+            own.iter().zip(&self.photos).map(|(l, p)| (l, p.path.as_path())).collect();
+        Ok(merge(&self, &lists, &paths, options)?)
+    }
+
+    /// Exchanges lists and puts them together; every instance calls this with its own dataset, hashed.
+    ///
+    /// # Errors
+    /// As [`Dataset::merge`], and when the instances cannot be reached.
     pub fn share(
         self,
         collective: &dyn Collective,
         options: &SplitOptions,
     ) -> Result<Shards, ShardsError> {
-        let own = listed(&self);
-        let failed = |reason: String| CollectiveError::Failed {
-            operation: "the exchange of lists",
-            size: collective.size(),
-            reason,
-        };
-        let bytes = serde_json::to_vec(&own).map_err(|e| failed(e.to_string()))?;
-        let mut lists = Vec::with_capacity(collective.size());
-        for bytes in gather_bytes(collective, &bytes)? {
-            lists.push(
-                serde_json::from_slice::<Vec<Listed>>(&bytes).map_err(|e| failed(e.to_string()))?,
-            );
-        }
-        let paths: HashMap<&Listed, &Path> =
-            own.iter().zip(&self.photos).map(|(l, p)| (l, p.path.as_path())).collect();
-        Ok(merge(&self, &lists, &paths, options)?)
+        let lists = gather_bytes(collective, &self.list()?)?;
+        self.merge(&lists, options)
     }
 }
 

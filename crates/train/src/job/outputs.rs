@@ -10,9 +10,10 @@ use kennel_infer::pipeline;
 use kennel_infer::preprocess::{Preprocess, Preprocessor, Resize, View};
 
 use super::JobOptions;
+use super::instances::SplitPhotos;
 use crate::dataset::{Dataset, Problem, ProblemKind, Split};
 use crate::evaluate::Evaluation;
-use crate::features::{Extraction, FeatureMatrix};
+use crate::features::Extraction;
 use crate::head::TrainedHead;
 use crate::report;
 
@@ -22,6 +23,8 @@ pub(super) struct Assembly<'a> {
     pub(super) dataset: &'a Dataset,
     pub(super) backbone: &'a Backbone,
     pub(super) extraction: &'a Extraction,
+    pub(super) splits: &'a [SplitPhotos; 3],
+    pub(super) width: usize,
     pub(super) trained: &'a TrainedHead,
     pub(super) evaluations: &'a [(Split, Evaluation)],
     pub(super) problems: &'a [(usize, Problem)],
@@ -45,7 +48,7 @@ impl Assembly<'_> {
         flat
     }
 
-    pub(super) fn manifest(&self, width: usize) -> Manifest {
+    pub(super) fn manifest(&self) -> Manifest {
         Manifest {
             format: MANIFEST_FORMAT,
             kennel_version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -55,7 +58,7 @@ impl Assembly<'_> {
                 name: self.backbone.name.clone(),
                 sha256: self.backbone.sha256.clone(),
                 features: self.backbone.cut.tensor.clone(),
-                width,
+                width: self.width,
                 license: self.backbone.license.clone(),
                 fixed_batch: self.backbone.fixed_batch,
             },
@@ -64,8 +67,8 @@ impl Assembly<'_> {
                 sha256: self.digest.clone(),
                 photos: Split::ALL
                     .into_iter()
-                    .zip(&self.extraction.splits)
-                    .map(|(s, m)| (s.name().to_owned(), m.len()))
+                    .zip(self.splits)
+                    .map(|(s, of)| (s.name().to_owned(), of.photos.len()))
                     .collect(),
                 skipped: self.skipped(),
             },
@@ -106,7 +109,7 @@ impl Assembly<'_> {
     /// The worst mistakes of the split that measures, with small pictures.
     pub(super) fn mistakes(&self) -> Vec<report::Mistake> {
         let Some((split, found)) = self.evaluations.last() else { return Vec::new() };
-        let matrix: &FeatureMatrix = &self.extraction.splits[*split as usize];
+        let photos = &self.splits[*split as usize].photos;
         let small = Preprocess {
             resize: Resize::ShorterSide(160),
             crop: [160, 160],
@@ -120,7 +123,7 @@ impl Assembly<'_> {
             .iter()
             .take(24)
             .filter_map(|m| {
-                let path = &self.dataset.photos[*matrix.photos.get(m.position)?].path;
+                let path = &self.dataset.photos[*photos.get(m.position)?].path;
                 let photo = pipeline::read(path, &self.options.pipeline.limits).ok()?;
                 let pixels = preprocessor.crop(&photo, View::Centre).ok()?;
                 Some(report::Mistake {
@@ -146,16 +149,13 @@ impl Assembly<'_> {
         };
         let photos = Split::ALL
             .into_iter()
-            .zip(&self.extraction.splits)
-            .map(|(s, m)| format!("{} {s}", m.len()))
+            .zip(self.splits)
+            .map(|(s, of)| format!("{} {s}", of.photos.len()))
             .collect::<Vec<_>>()
             .join(", ");
         let facts = [
             ("backbone", self.backbone.name.clone()),
-            (
-                "features",
-                format!("{} from `{}`", self.extraction.splits[0].width, self.backbone.cut.tensor),
-            ),
+            ("features", format!("{} from `{}`", self.width, self.backbone.cut.tensor)),
             ("head", self.options.train.head.to_string()),
             ("engine", self.engine.clone()),
             ("classes", self.dataset.classes.len().to_string()),

@@ -42,6 +42,7 @@ fn job(photos: &Path, work: &Path) -> JobOptions {
         max_bad: 0.05,
         cache: work.join("cache"),
         checkpoints: work.join("checkpoints"),
+        observe: None,
     }
 }
 

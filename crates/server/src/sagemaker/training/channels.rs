@@ -39,6 +39,12 @@ pub(in crate::sagemaker) struct S3DataSource {
 }
 
 impl Channel {
+    /// Whether each instance gets a part of the objects only.
+    pub(super) fn is_sharded(&self) -> bool {
+        let source = self.data_source.s3.as_ref();
+        source.is_some_and(|s| s.distribution.as_deref() == Some("ShardedByS3Key"))
+    }
+
     /// Refuses what cannot be brought as asked.
     pub(super) fn check(&self, job_mode: &str) -> Result<(), ServiceError> {
         let name = &self.channel_name;
@@ -67,9 +73,6 @@ impl Channel {
         };
         if source.data_type != "S3Prefix" {
             return refuse(format!("`S3DataType` {}", source.data_type));
-        }
-        if source.distribution.as_deref().is_some_and(|d| d != "FullyReplicated") {
-            return refuse("`S3DataDistributionType` ShardedByS3Key".to_owned());
         }
         if self.compression_type.as_deref().is_some_and(|c| c != "None") {
             return refuse("`CompressionType` Gzip".to_owned());

@@ -7,12 +7,14 @@ use std::time::Duration;
 
 use kennel_hosting::Command;
 use kennel_hosting::instance_type;
+use kennel_hosting::process::Exit;
 use kennel_hosting::training::{
     Channel, Event, PrivateRoot, STOP_GRACE, Training, TrainingProgram, TrainingSpec,
 };
 use kennel_wire::ServiceError;
 use tokio::sync::Semaphore;
 
+use super::observe::{self, Observer};
 use super::{MAX_REPORTS, Request, Status, TrainingJob, metrics};
 use crate::context::Timestamp;
 use crate::logs::LogWriter;
@@ -27,12 +29,17 @@ const NAMESPACE: &str = "/aws/sagemaker/TrainingJobs";
 /// How long a role's session of a job lasts: SageMaker renews them, we hand out the longest.
 const SESSION: Duration = Duration::from_secs(12 * 3600);
 
+/// Interruptions that a spot job lives through; more have another cause than chance.
+const MOST_INTERRUPTIONS: usize = 50;
+
 /// How a job ended, other than by completing.
 enum Halt {
     /// The user stopped it.
     Stopped,
     /// FailureReason.
     Failed(String),
+    /// An instance was taken away; FailureReason where the job is not one that goes on by itself.
+    Interrupted(String),
     /// The server's own state cannot be read or written; the job is tried again later.
     State(ServiceError),
 }
@@ -63,7 +70,7 @@ pub(super) async fn run_job(inner: &Arc<Inner>, name: &str, places: &Semaphore) 
             })
             .await
         }
-        Err(Halt::Failed(reason)) => {
+        Err(Halt::Failed(reason) | Halt::Interrupted(reason)) => {
             run.finish(move |job| {
                 // SageMaker's limit of FailureReason.
                 job.failure = Some(reason.chars().take(1024).collect());
@@ -107,7 +114,7 @@ impl Run<'_> {
                 place = places.acquire() => place.map_err(|_| Halt::Stopped)?,
                 () = self.stop_asked() => return Err(Halt::Stopped),
             };
-            let stopped = self.train(&request).await?;
+            let stopped = self.train_through_interruptions(&request).await?;
             if stopped {
                 self.upload(&request).await?;
                 return Err(Halt::Stopped);
@@ -123,6 +130,31 @@ impl Run<'_> {
         Ok(())
     }
 
+    /// [`Run::train`], again and again where the job uses managed spot training and an instance was taken
+    /// away: it goes on from its checkpoints.
+    async fn train_through_interruptions(&self, request: &Request) -> Result<bool, Halt> {
+        let begun = tokio::time::Instant::now();
+        let mut interruptions = 0;
+        loop {
+            match self.train(request).await {
+                Err(Halt::Interrupted(reason)) if request.enable_managed_spot_training => {
+                    interruptions += 1;
+                    if begun.elapsed() > request.max_wait() || interruptions > MOST_INTERRUPTIONS {
+                        return Err(Halt::Interrupted(reason));
+                    }
+                    let now = self.inner.clock.now();
+                    self.change(move |job| {
+                        let first = reason.lines().next().unwrap_or_default();
+                        let message = format!("Training job interrupted, it will go on: {first}");
+                        job.enter("Interrupted", &message, now);
+                    })
+                    .await?;
+                }
+                other => return other,
+            }
+        }
+    }
+
     /// Brings the data, runs the instances and packs what they leave. True when the job was stopped.
     async fn train(&self, request: &Request) -> Result<bool, Halt> {
         let inner = self.inner;
@@ -130,8 +162,15 @@ impl Run<'_> {
         self.change(move |job| {
             job.attempts += 1;
             if job.status == Status::InProgress {
+                for state in job.rules.values_mut() {
+                    state.status = "InProgress".to_owned();
+                    state.details = None;
+                }
                 let message = match job.attempts {
                     1 => "Preparing the instances for training",
+                    _ if job.secondary() == "Interrupted" => {
+                        "Preparing the instances for training again after an interruption"
+                    }
                     _ => "Preparing the instances for training again after a restart of the server",
                 };
                 job.enter("Starting", message, now);
@@ -177,6 +216,14 @@ impl Run<'_> {
         let (mut training, events) = Training::start(&inner.launcher, spec)
             .await
             .map_err(|e| Halt::Failed(format!("InternalServerError: {e}")))?;
+        let observer = match request.observation.any() {
+            true => Some(
+                Observer::start(inner, self.name, request, &training, &folder)
+                    .await
+                    .map_err(|e| Halt::Failed(known(e)))?,
+            ),
+            false => None,
+        };
         let outcome = {
             let stop = self.stop_or_over_time(request);
             tokio::pin!(stop);
@@ -196,14 +243,26 @@ impl Run<'_> {
                 }
             }
         };
+        if let Some(observer) = observer {
+            let status = match (&outcome.failure, outcome.stopped) {
+                (Some(_), _) => "Failed",
+                (None, true) => "Stopped",
+                (None, false) => "Completed",
+            };
+            observer.finish(inner, self.name, status).await;
+            // A failed job's tensors and report are what one wants to see.
+            observe::upload(inner, request, &folder).await.map_err(Halt::Failed)?;
+        }
         if let Some(failure) = outcome.failure {
+            self.save_checkpoints(request, &folder).await?;
             // The toolkit and the native algorithm begin their reasons as AWS's containers do.
-            let known = ["AlgorithmError", "ClientError", "InternalServerError"];
-            let reason = match known.iter().any(|prefix| failure.starts_with(prefix)) {
+            let prefixes = ["AlgorithmError", "ClientError", "InternalServerError"];
+            let reason = match prefixes.iter().any(|prefix| failure.starts_with(prefix)) {
                 true => failure,
                 false => format!("AlgorithmError: {failure}"),
             };
-            return Err(Halt::Failed(reason));
+            let killed = outcome.exits.iter().any(|exit| matches!(exit, Exit::Signal(_)));
+            return Err(if killed { Halt::Interrupted(reason) } else { Halt::Failed(reason) });
         }
         self.save_checkpoints(request, &folder).await?;
         let folders = training.folders().to_vec();
@@ -256,9 +315,18 @@ impl Run<'_> {
                     channel.channel_name
                 ))
             })?;
+            let hosts = usize::try_from(request.resource_config.instance_count).unwrap_or(1);
+            let folders = if channel.is_sharded() && hosts > 1 {
+                tokio::task::spawn_blocking(move || shards::deal(&target, hosts))
+                    .await
+                    .map_err(|e| Halt::Failed(format!("InternalServerError: {e}")))?
+                    .map_err(failed)?
+            } else {
+                vec![target]
+            };
             channels.push(Channel {
                 name: channel.channel_name.clone(),
-                folders: vec![target],
+                folders,
                 content_type: channel.content_type.clone(),
                 input_mode: "File".to_owned(),
                 record_wrapper: "None".to_owned(),
@@ -323,6 +391,7 @@ impl Run<'_> {
             program,
             hyperparameters: request.hyper_parameters.clone(),
             channels,
+            configuration: request.observation.files(),
             environment,
             network_interface: "lo".to_owned(),
             stop_grace: STOP_GRACE,
@@ -550,6 +619,14 @@ impl Run<'_> {
 /// since each writing writes all of them.
 fn pause(reports: usize) -> Duration {
     Duration::from_micros((reports as u64 * 200).max(250_000))
+}
+
+/// A reason that says whose fault it is.
+fn known(reason: String) -> String {
+    match reason.starts_with("ClientError") {
+        true => reason,
+        false => format!("InternalServerError: {reason}"),
+    }
 }
 
 fn text(path: &Path) -> String {

@@ -1,16 +1,22 @@
 //! CreateHyperParameterTuningJob's input: typed, checked, completed with what AWS adds to it, and turned
 //! into the plans that `kennel_tune` decides by. Pure.
 
+mod complete;
+mod ranges;
+
 use std::collections::{BTreeMap, BTreeSet};
 
-use kennel_tune::{Completion, Domain, Goal, Parameter, Plan, Scaling, Space, Strategy, native};
+use kennel_tune::{Completion, Domain, Goal, Plan, Space, Strategy};
 use kennel_wire::ServiceError;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
+use crate::sagemaker::Tag;
 use crate::sagemaker::image::Program;
-use crate::sagemaker::training::{self, metrics};
-use crate::sagemaker::{Tag, training::Request as TrainingRequest};
+use crate::sagemaker::training::{Request as TrainingRequest, metrics};
+
+pub(super) use complete::complete;
+use ranges::Ranges;
 
 /// The hyperparameter by which a training program hears of the objective; AWS adds it to the static ones.
 pub(super) const OBJECTIVE_PARAMETER: &str = "_tuning_objective_metric";
@@ -102,39 +108,6 @@ struct NotImproving {
 #[serde(rename_all = "PascalCase")]
 struct Convergence {
     complete_on_convergence: Option<String>,
-}
-
-/// `ParameterRanges`.
-#[derive(Debug, Clone, Default, Deserialize)]
-#[serde(rename_all = "PascalCase", default)]
-struct Ranges {
-    integer_parameter_ranges: Vec<Range>,
-    continuous_parameter_ranges: Vec<Range>,
-    categorical_parameter_ranges: Vec<Choices>,
-    auto_parameters: Vec<Auto>,
-}
-
-#[derive(Debug, Clone, Deserialize)]
-#[serde(rename_all = "PascalCase")]
-struct Range {
-    name: String,
-    min_value: String,
-    max_value: String,
-    #[serde(default)]
-    scaling_type: Scaling,
-}
-
-#[derive(Debug, Clone, Deserialize)]
-#[serde(rename_all = "PascalCase")]
-struct Choices {
-    name: String,
-    values: Vec<String>,
-}
-
-#[derive(Debug, Clone, Deserialize)]
-#[serde(rename_all = "PascalCase")]
-struct Auto {
-    name: String,
 }
 
 /// `HyperParameterTrainingJobDefinition`, as far as it is not a training job's own.
@@ -410,52 +383,6 @@ impl Request {
     }
 }
 
-impl Ranges {
-    fn is_empty(&self) -> bool {
-        self.integer_parameter_ranges.is_empty()
-            && self.continuous_parameter_ranges.is_empty()
-            && self.categorical_parameter_ranges.is_empty()
-    }
-
-    fn space(&self) -> Result<Space, ServiceError> {
-        if !self.auto_parameters.is_empty() {
-            return refuse(
-                "`AutoParameters` are for `Autotune` with the native algorithm only\nhint: give each of them a range",
-            );
-        }
-        let mut parameters = Vec::new();
-        for range in &self.continuous_parameter_ranges {
-            let (min, max) = range.bounds::<f64>("a number")?;
-            let domain = Domain::Continuous { min, max, scaling: range.scaling_type };
-            parameters.push(Parameter { name: range.name.clone(), domain });
-        }
-        for range in &self.integer_parameter_ranges {
-            let (min, max) = range.bounds::<i64>("a whole number")?;
-            let domain = Domain::Integer { min, max, scaling: range.scaling_type };
-            parameters.push(Parameter { name: range.name.clone(), domain });
-        }
-        for choices in &self.categorical_parameter_ranges {
-            let domain = Domain::Categorical { values: choices.values.clone() };
-            parameters.push(Parameter { name: choices.name.clone(), domain });
-        }
-        Space::new(parameters).map_err(|e| ServiceError::validation(e.to_string()))
-    }
-}
-
-impl Range {
-    fn bounds<T: std::str::FromStr>(&self, what: &str) -> Result<(T, T), ServiceError> {
-        let read = |member: &str, text: &str| {
-            text.trim().parse::<T>().map_err(|_| {
-                ServiceError::validation(format!(
-                    "the range of hyperparameter `{}`: `{member}` `{text}` is not {what}",
-                    self.name
-                ))
-            })
-        };
-        Ok((read("MinValue", &self.min_value)?, read("MaxValue", &self.max_value)?))
-    }
-}
-
 impl Algorithm {
     /// CreateTrainingJob's input of a trial.
     pub(super) fn training_job(&self, name: &str, tuned: &BTreeMap<String, String>) -> Value {
@@ -517,193 +444,6 @@ impl Algorithm {
         let tuned = self.plan.space.parameters().iter().map(|p| p.name.as_str());
         tuned.chain(self.fixed.keys().map(String::as_str)).collect()
     }
-}
-
-/// The input as it is stored and answered: with what AWS adds to it, and with the ranges that Autotune chose.
-pub(super) fn complete(mut input: Value) -> Result<Value, ServiceError> {
-    let request = Request::parse(&input)?;
-    let typed: Vec<Definition> = request.typed_definitions()?.into_iter().cloned().collect();
-    let autotune = request.autotune.is_some();
-    if request.several() {
-        if let Some(Value::Array(list)) = input.get_mut("TrainingJobDefinitions") {
-            for (raw, definition) in list.iter_mut().zip(&typed) {
-                if autotune {
-                    let given = definition.hyper_parameter_ranges.clone().unwrap_or_default();
-                    let ranges = autotuned(raw, definition, &given)?;
-                    put(raw, "HyperParameterRanges", ranges);
-                }
-                let objective = definition.tuning_objective.as_ref();
-                complete_definition(raw, objective.map(|o| o.metric_name.as_str()));
-            }
-        }
-        return Ok(input);
-    }
-    let config = &request.config;
-    let ranges = match (input.get("TrainingJobDefinition"), typed.first(), autotune) {
-        (Some(raw), Some(definition), true) => {
-            autotuned(raw, definition, &config.parameter_ranges.clone().unwrap_or_default())?
-        }
-        _ => None,
-    };
-    if let Some(config) = input.get_mut("HyperParameterTuningJobConfig") {
-        put(config, "ParameterRanges", ranges);
-        // `HyperparameterTuner.attach` reads all three without asking whether they are there.
-        if let Some(Value::Object(ranges)) = config.get_mut("ParameterRanges") {
-            for kind in [
-                "IntegerParameterRanges",
-                "ContinuousParameterRanges",
-                "CategoricalParameterRanges",
-            ] {
-                ranges.entry(kind).or_insert_with(|| json!([]));
-            }
-        }
-        if let Value::Object(config) = config {
-            config.entry("TrainingJobEarlyStoppingType").or_insert(json!("Off"));
-        }
-    }
-    if let Some(raw) = input.get_mut("TrainingJobDefinition") {
-        let own = typed.first().and_then(|definition| definition.tuning_objective.as_ref());
-        let objective = own.or(config.objective.as_ref());
-        complete_definition(raw, objective.map(|o| o.metric_name.as_str()));
-    }
-    Ok(input)
-}
-
-fn put(target: &mut Value, name: &str, value: Option<Value>) {
-    if let (Value::Object(members), Some(value)) = (target, value) {
-        members.insert(name.to_owned(), value);
-    }
-}
-
-/// The members that AWS adds to a definition.
-fn complete_definition(raw: &mut Value, metric: Option<&str>) {
-    let Value::Object(members) = raw else { return };
-    if let Some(metric) = metric {
-        let fixed = members.entry("StaticHyperParameters").or_insert_with(|| json!({}));
-        if let Value::Object(fixed) = fixed {
-            fixed.insert(OBJECTIVE_PARAMETER.to_owned(), json!(metric));
-        }
-    }
-    if let Some(Value::Object(output)) = members.get_mut("OutputDataConfig") {
-        output.entry("KmsKeyId").or_insert_with(|| json!(""));
-    }
-    for name in [
-        "EnableNetworkIsolation",
-        "EnableInterContainerTrafficEncryption",
-        "EnableManagedSpotTraining",
-    ] {
-        members.entry(name).or_insert(json!(false));
-    }
-    // The SDK sends one of the two and reads the other.
-    let tuning = members.get("HyperParameterTuningResourceConfig").cloned();
-    let plain = members.get("ResourceConfig").cloned();
-    match (tuning, plain) {
-        (Some(Value::Object(tuning)), None) => {
-            let first = tuning.get("InstanceConfigs").and_then(|list| list.get(0));
-            let mut plain = match first {
-                Some(Value::Object(first)) => first.clone(),
-                _ => tuning,
-            };
-            plain.remove("AllocationStrategy");
-            members.insert("ResourceConfig".to_owned(), Value::Object(plain));
-        }
-        (None, Some(Value::Object(plain))) => {
-            let known = ["InstanceType", "InstanceCount", "VolumeSizeInGB", "VolumeKmsKeyId"];
-            let tuning: Map<String, Value> =
-                plain.into_iter().filter(|(name, _)| known.contains(&name.as_str())).collect();
-            members.insert("HyperParameterTuningResourceConfig".to_owned(), Value::Object(tuning));
-        }
-        _ => {}
-    }
-}
-
-/// The ranges that Autotune gives to a definition of the native algorithm; those that were given stay.
-fn autotuned(
-    raw: &Value,
-    definition: &Definition,
-    given: &Ranges,
-) -> Result<Option<Value>, ServiceError> {
-    let algorithm = &raw["AlgorithmSpecification"];
-    let image = training::text(algorithm, "TrainingImage");
-    let name = training::text(algorithm, "AlgorithmName");
-    let program = training::program_of(
-        Some(image).filter(|i| !i.is_empty()),
-        Some(name).filter(|n| !n.is_empty()),
-    )?;
-    if program != Program::Native {
-        return if given.is_empty() || !given.auto_parameters.is_empty() {
-            refuse(
-                "Autotune knows no ranges for the hyperparameters of a script\nhint: give `ParameterRanges`, or use the native algorithm `image-classification`",
-            )
-        } else {
-            Ok(None)
-        };
-    }
-    let known = native::space();
-    if let Some(unknown) = given
-        .auto_parameters
-        .iter()
-        .find(|auto| !known.parameters().iter().any(|p| p.name == auto.name))
-    {
-        let names: Vec<&str> = known.parameters().iter().map(|p| p.name.as_str()).collect();
-        return refuse(format!(
-            "Autotune knows no range for `{}`\nhint: it knows {}",
-            unknown.name,
-            names.join(", ")
-        ));
-    }
-    let mut parameters: Vec<Parameter> = Vec::new();
-    if !given.is_empty() {
-        let own = Ranges { auto_parameters: Vec::new(), ..given.clone() };
-        parameters.extend(own.space()?.parameters().iter().cloned());
-    }
-    let named = |name: &str| given.auto_parameters.iter().any(|auto| auto.name == name);
-    for parameter in known.parameters() {
-        // Without any word on what to tune everything is; a static value stays static.
-        let wanted = given.auto_parameters.is_empty() && given.is_empty() || named(&parameter.name);
-        let taken = parameters.iter().any(|p| p.name == parameter.name)
-            || aliases(&parameter.name)
-                .any(|name| definition.static_hyper_parameters.contains_key(name));
-        if wanted && !taken {
-            parameters.push(parameter.clone());
-        }
-    }
-    Ok(Some(ranges_json(&parameters)))
-}
-
-/// All names that the native algorithm takes for one of its hyperparameters.
-fn aliases(name: &str) -> impl Iterator<Item = &str> {
-    let other = match name {
-        "learning_rate" => Some("lr"),
-        "batch_size" => Some("mini_batch_size"),
-        _ => None,
-    };
-    std::iter::once(name).chain(other)
-}
-
-fn ranges_json(parameters: &[Parameter]) -> Value {
-    let mut continuous = Vec::new();
-    let mut integer = Vec::new();
-    let mut categorical = Vec::new();
-    let range = |name: &str, min: String, max: String, scaling: &Scaling| json!({ "Name": name, "MinValue": min, "MaxValue": max, "ScalingType": scaling.to_string() });
-    for Parameter { name, domain } in parameters {
-        match domain {
-            Domain::Continuous { min, max, scaling } => {
-                continuous.push(range(name, min.to_string(), max.to_string(), scaling));
-            }
-            Domain::Integer { min, max, scaling } => {
-                integer.push(range(name, min.to_string(), max.to_string(), scaling));
-            }
-            Domain::Categorical { values } => {
-                categorical.push(json!({ "Name": name, "Values": values }));
-            }
-        }
-    }
-    json!({
-        "IntegerParameterRanges": integer,
-        "ContinuousParameterRanges": continuous,
-        "CategoricalParameterRanges": categorical,
-    })
 }
 
 #[cfg(test)]

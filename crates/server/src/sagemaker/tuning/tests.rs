@@ -327,7 +327,8 @@ async fn a_target_and_the_end_of_time_stop_what_runs() {
     assert_eq!(other.status, Status::Stopping);
     // It may end well or not: the decision stays, also over a restart.
     let tuner = tuner.reopen();
-    tuner.end(&running[1], Status::Stopped, Some(9.0)).await;
+    tuner.end(&running[1], Status::Stopped, Some(0.1)).await;
+    assert_eq!(tuner.best()["TrainingJobName"], running[0].as_str(), "a stopped one has no model");
     tuner.step().await;
     assert_eq!((tuner.job().status, tuner.trials().len()), (Status::Completed, 2));
 

@@ -92,22 +92,31 @@ impl<'a> Children<'a> {
             .unzip()
     }
 
-    /// The place of the best trial in `rows`.
+    /// The place of the best trial in `rows`: of those that completed, since a trial that was stopped may
+    /// have left no model; of the stopped ones where none did.
     pub(super) fn best_place(&self) -> Option<usize> {
+        let completed = |row: &TrainingJob| row.status == Status::Completed;
+        self.best_of(completed).or_else(|| self.best_of(|_| true))
+    }
+
+    fn best_of(&self, counts: impl Fn(&TrainingJob) -> bool) -> Option<usize> {
         let mut places: Vec<usize> = Vec::new();
         for algorithm in &self.algorithms {
             let (own, trials) = self.of(algorithm);
+            let pairs = own.into_iter().zip(trials);
+            let (own, trials): (Vec<usize>, Vec<Trial>) = pairs
+                .filter(|(place, _)| self.rows.get(*place).is_some_and(|(_, row)| counts(row)))
+                .unzip();
             let place = best(&algorithm.plan, &trials).and_then(|index| own.get(index));
             places.extend(place);
         }
         // All objectives go the same way, and the earliest of equals wins.
         places.sort_unstable();
         let cost = |place: &usize| {
-            self.rows.get(*place).and_then(|(_, row)| value(row)).map(|v| self.sign() * v)
+            let row = self.rows.get(*place);
+            row.and_then(|(_, row)| value(row)).map_or(f64::INFINITY, |v| self.sign() * v)
         };
-        places.into_iter().min_by(|a, b| {
-            cost(a).unwrap_or(f64::INFINITY).total_cmp(&cost(b).unwrap_or(f64::INFINITY))
-        })
+        places.into_iter().min_by(|a, b| cost(a).total_cmp(&cost(b)))
     }
 
     /// The best trial's summary.

@@ -1,5 +1,7 @@
 //! Inputs that are completed, and inputs that are refused.
 
+use kennel_tune::Parameter;
+
 use super::*;
 
 fn input() -> Value {
