@@ -179,6 +179,13 @@ class Hooks(Files):
         with self.assertRaises(TypeError):
             Hook(self.folder, save_intervall=3)
 
+    def test_a_configuration_of_any_kind_does_not_raise(self):
+        said = self.said()
+        for text in ("", "[]", "3", '{"HookParameters": {"include_regex": 5}}', '{"LocalPath": {}, "HookParameters": 1}'):
+            path = support.write(os.path.dirname(self.folder), "config.json", text)
+            self.assertFalse(Hook.from_env(path).enabled, text)
+        self.assertEqual(said.getvalue().count("WARNING"), 5)
+
     def test_steps_may_begin_or_end_the_loop(self):
         hook = Hook(self.folder, save_interval=1, **{"eval.save_interval": 2})
         for number in range(3):

@@ -30,6 +30,11 @@ class ConfigError(ValueError):
     """The configuration cannot be used."""
 
 
+def instance_root(env=os.environ):
+    """The instance's folder, which is not always mounted at /opt/ml."""
+    return os.path.abspath(env.get("KENNEL_ML_ROOT") or DEFAULT_ROOT)
+
+
 class Schedule:
     """The steps at which tensors are saved: each `save_interval`th from `start_step` up to before `end_step`, and
     `save_steps` wherever they are (smdebug's documentation says that they replace the interval; its code adds them)."""
@@ -77,7 +82,7 @@ class Settings:
     @classmethod
     def from_env(cls, path=None, env=os.environ):
         """Reads the file of a training job; None where there is none."""
-        root = os.path.abspath(env.get("KENNEL_ML_ROOT") or DEFAULT_ROOT)
+        root = instance_root(env)
         default = os.path.join(root, "input", "config", "debughookconfig.json")
         path = path or env.get("SMDEBUG_CONFIG_FILE_PATH") or default
         try:
@@ -145,7 +150,6 @@ def _out_dir(given, root):
     if not given:
         return os.path.join(root, "output", "tensors")
     given = str(given)
-    # An instance's folder is not always mounted at /opt/ml.
     if given == DEFAULT_ROOT or given.startswith(DEFAULT_ROOT + "/"):
         return os.path.join(root, os.path.relpath(given, DEFAULT_ROOT))
     return os.path.abspath(os.path.expanduser(given))

@@ -15,7 +15,7 @@ import threading
 import time
 
 from . import tensors, torch_hooks, workers
-from .config import MODES, PARAMETERS, ConfigError, Settings
+from .config import MODES, PARAMETERS, Settings, instance_root
 
 
 def guarded(method):
@@ -61,7 +61,7 @@ class Hook:
             "LocalPath": os.path.abspath(os.fspath(out_dir)),
             "HookParameters": parameters,
             "CollectionConfigurations": [{"CollectionName": n, "CollectionParameters": p} for n, p in listed],
-        }))
+        }, instance_root()))
 
     @classmethod
     def from_env(cls, path=None):
@@ -69,7 +69,7 @@ class Hook:
         hook = cls.__new__(cls)
         try:
             hook._start(Settings.from_env(path))
-        except ConfigError as error:
+        except Exception as error:
             hook._start(None)
             hook.warn(error)
         return hook

@@ -3,7 +3,7 @@
 import os
 
 import kennel_debugger
-from kennel_debugger.config import DEFAULT_ROOT, Settings
+from kennel_debugger.config import Settings, instance_root
 
 from .._missing import NotThere, text
 from ..core.collection import Collection
@@ -22,14 +22,13 @@ class Hook(kennel_debugger.Hook):
         self, out_dir=None, export_tensorboard=False, tensorboard_dir=None, dry_run=False, reduction_config=None,
         save_config=None, include_regex=None, include_collections=None, save_all=False, include_workers="one",
     ):
-        root = os.path.abspath(os.environ.get("KENNEL_ML_ROOT") or DEFAULT_ROOT)
         settings = Settings.parse({
             "LocalPath": out_dir,
             "HookParameters": {
                 "include_regex": include_regex, "save_all": save_all, "include_workers": include_workers,
             },
             "CollectionConfigurations": [{"CollectionName": name} for name in include_collections or ()],
-        }, root)
+        }, instance_root())
         settings.schedules.update(SaveConfig.parse(save_config).schedules())
         for collection in settings.collections.values():
             # The hook's, whatever that is.
