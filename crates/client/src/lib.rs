@@ -22,7 +22,7 @@ mod xml;
 mod testing;
 
 pub use client::{Client, ClientOptions, InvokeRequest, Invoked};
-pub use commands::{Command, run};
+pub use commands::{Command, TuningRange, TuningRequest, run, tune};
 pub use error::{ClientError, ServiceFailure};
 pub use paths::{
     DEFAULT_EXECUTION_ROLE, NATIVE_IMAGE, ROOT_CREDENTIALS_FILE, SERVER_FILE, default_data_dir,

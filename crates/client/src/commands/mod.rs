@@ -8,6 +8,7 @@ mod job;
 mod logs;
 mod model;
 mod status;
+mod tuning;
 
 use clap::Subcommand;
 
@@ -32,6 +33,8 @@ pub enum Command {
     Bucket(bucket::Arguments),
     /// Training jobs: start, ls, show, logs, wait, stop
     Job(Box<job::Arguments>),
+    /// Tuning jobs and their trials: ls, show, report, wait, stop
+    Tuning(tuning::Arguments),
     /// Models that endpoints can serve: ls, show, rm
     Model(model::Arguments),
     /// Endpoints: ls, show, scale, logs, rm
@@ -44,6 +47,8 @@ pub enum Command {
     Invoke(invoke::Arguments),
 }
 
+pub use tuning::{TuningRange, TuningRequest, tune};
+
 /// Runs a command.
 ///
 /// # Errors
@@ -55,6 +60,7 @@ pub fn run(command: Command) -> Result<(), ClientError> {
         Command::Credentials(arguments) => env::credentials(&arguments),
         Command::Bucket(arguments) => bucket::run(arguments),
         Command::Job(arguments) => job::run(*arguments),
+        Command::Tuning(arguments) => tuning::run(arguments),
         Command::Model(arguments) => model::run(arguments),
         Command::Endpoint(arguments) => endpoint::run(arguments),
         Command::Logs(arguments) => logs::run(arguments),
