@@ -154,6 +154,25 @@ fn photos_to_an_endpoint_by_boto3() {
 }
 
 #[test]
+fn tuning_jobs_by_boto3() {
+    let platform = Platform::start();
+    let photos = platform.home.path("photos");
+    draw(&photos, 6, 2, 2);
+    platform.flow("tuning", Some(&photos));
+}
+
+#[test]
+fn a_tuning_job_goes_on_after_kill_9_with_the_trials_it_had() {
+    let mut platform = Platform::start();
+    let photos = platform.home.path("photos");
+    draw(&photos, 6, 2, 2);
+    platform.flow("tuning_before", Some(&photos));
+    platform.kill();
+    let platform = platform.restart();
+    platform.flow("tuning_after", None);
+}
+
+#[test]
 fn the_sagemaker_sdk_as_it_is() {
     Platform::start().flow("sdk", None);
 }
