@@ -1,6 +1,7 @@
-//! Samples a command's process group until it ends, and writes the report beside it.
+//! Samples a command's process group until it ends, and writes the report beside it; without a command only
+//! the report of what is there.
 //!
-//! `cargo run --release -p kennel-profiler --example profile -- [--interval MS] [--note phase]… FOLDER COMMAND …`
+//! `cargo run --release -p kennel-profiler --example profile -- [--interval MS] FOLDER [COMMAND …]`
 
 fn main() -> anyhow::Result<()> {
     linux::main()
@@ -16,7 +17,7 @@ mod linux {
 #[cfg(target_os = "linux")]
 mod linux {
     use std::os::unix::process::CommandExt;
-    use std::path::PathBuf;
+    use std::path::{Path, PathBuf};
     use std::process::Command;
     use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -44,12 +45,14 @@ mod linux {
             words.next();
             interval = words.next().context("--interval takes milliseconds")?.parse()?;
         }
-        let folder = PathBuf::from(words.next().context("usage: FOLDER COMMAND …")?);
-        let program = words.next().context("usage: FOLDER COMMAND …")?;
+        let folder =
+            PathBuf::from(words.next().context("usage: [--interval MS] FOLDER [COMMAND …]")?);
+        let started = now_ms();
+        let Some(program) = words.next() else {
+            return report(&folder, about("recorded before".to_owned(), "-".to_owned(), started));
+        };
         let mut child = Command::new(&program)
             .args(words)
-            // Where the command writes its own phases, if it knows how to.
-            .env("KENNEL_PROFILER_DIR", &folder)
             .process_group(0)
             .spawn()
             .with_context(|| format!("cannot run `{program}`"))?;
@@ -57,7 +60,7 @@ mod linux {
         let instance = Instance { host: "algo-1".to_owned(), process_group };
         let mut sampler = Sampler::new(vec![instance]);
         let mut writer = SystemWriter::create(&folder)?;
-        let (started, began, mut samples) = (now_ms(), own_time(), 0u64);
+        let (began, mut samples) = (own_time(), 0u64);
         let mut next = Instant::now();
         let status = loop {
             writer.write(&sampler.sample(now_ms()))?;
@@ -75,22 +78,28 @@ mod linux {
             spent / samples as f64,
             spent / now_ms().saturating_sub(started).max(1) as f64 * 100.0
         );
-        let about = About {
-            job: program,
+        report(&folder, about(program, status.to_string(), started))
+    }
+
+    fn about(job: String, status: String, started_ms: u64) -> About {
+        About {
+            job,
             instance_type: "local".to_owned(),
             instances: 1,
-            started_ms: started,
+            started_ms,
             ended_ms: now_ms(),
-            status: status.to_string(),
+            status,
             facts: Vec::new(),
-        };
-        let read = Instant::now();
-        let analysis = Analysis::read(&folder)?;
-        analysis.write_rule_output(&folder.join("rule-output"), &about)?;
+        }
+    }
+
+    fn report(folder: &Path, about: About) -> Result<()> {
+        let began = Instant::now();
+        Analysis::read(folder)?.write_rule_output(&folder.join("rule-output"), &about)?;
         eprintln!(
             "report: {} (made in {:.0} ms)",
             folder.join("rule-output/profiler-output/profiler-report.html").display(),
-            read.elapsed().as_secs_f64() * 1000.0
+            began.elapsed().as_secs_f64() * 1000.0
         );
         Ok(())
     }

@@ -15,6 +15,8 @@ mod report;
 mod rules;
 mod sampler;
 mod stats;
+#[cfg(test)]
+mod testing;
 mod view;
 mod writer;
 

@@ -15,6 +15,7 @@ use crate::metrics::Kind;
 const MOST_FILES: usize = 100_000;
 /// Bytes that are read of all files together; of longer recordings every second, third … minute is read.
 const MOST_BYTES: u64 = 512 << 20;
+const MOST_FRAMEWORK_BYTES: u64 = 128 << 20;
 const LONGEST_LINE: u64 = 16 << 10;
 const LONGEST_NAME: usize = 128;
 /// Most different things that are followed, and values kept of each; then neighbours become one.
@@ -176,7 +177,7 @@ impl Recording {
         for file in files.iter().step_by(recording.every) {
             recording.lines(&file.path, &mut left, |recording, line| recording.metric(line))?;
         }
-        let mut left = MOST_BYTES;
+        let mut left = MOST_FRAMEWORK_BYTES;
         for file in entries(&folder.join("framework"), &mut recording.cut)? {
             if file.is_folder || !is_json(&file.path, "jsonl") {
                 continue;

@@ -106,7 +106,7 @@ fn notes(out: &mut String, recording: &Recording) {
     }
     if recording.cut {
         notes.push(
-            "The recording holds more than a report reads; the sums are complete, some details are not."
+            "The recording holds more than a report reads: a part of it is left out of what follows."
                 .to_owned(),
         );
     }

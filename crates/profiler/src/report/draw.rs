@@ -220,6 +220,12 @@ pub(super) struct Panel<'a> {
 }
 
 impl Panel<'_> {
+    /// Whether all that there is to draw is zero.
+    pub(super) fn is_zero(&self) -> bool {
+        let mut values = self.lines.iter().flat_map(|line| line.points.iter());
+        self.lines.iter().any(|line| !line.points.is_empty()) && values.all(|p| p.1 == 0.0)
+    }
+
     /// The panel with its heading and legend; empty without a value.
     pub(super) fn html(&self, axis: Axis, shade: &[Piece]) -> String {
         const HEIGHT: f64 = 132.0;
@@ -454,7 +460,7 @@ fn runs(points: &[(u64, f64)], axis: Axis) -> Vec<Vec<(f64, f64)>> {
     points
         .chunk_by(|a, b| b.0 - a.0 <= gap)
         .map(|run| {
-            if run.len() <= BUCKETS {
+            if points.len() <= BUCKETS {
                 return run.to_vec();
             }
             run.chunk_by(|a, b| bucket(a.0) == bucket(b.0))

@@ -76,8 +76,17 @@ pub(super) fn timelines(out: &mut String, recording: &Recording) {
     // Instances run the same phases side by side: the first one's stand behind all panels.
     let shade = rows.first().map_or(&[][..], |(_, pieces)| pieces);
     cores(out, recording, axis, shade);
-    for panel in panels(recording, &hosts) {
+    let (zero, some): (Vec<Panel<'_>>, Vec<Panel<'_>>) =
+        panels(recording, &hosts).into_iter().partition(Panel::is_zero);
+    for panel in some {
         out.push_str(&panel.html(axis, shade));
+    }
+    if !zero.is_empty() {
+        let titles: Vec<&str> = zero.iter().map(|panel| panel.title.as_str()).collect();
+        put(
+            out,
+            format_args!("<p class=\"quiet\">Zero all the time: {}.</p>\n", titles.join("; ")),
+        );
     }
     out.push_str("</section>\n");
 }
@@ -150,11 +159,6 @@ fn panels<'a>(recording: &'a Recording, hosts: &[&'a str]) -> Vec<Panel<'a>> {
             })
             .collect()
     };
-    let mut memory = by_host(Kind::Memory, &[(MEMORY_BYTES, "")], "");
-    for mut line in of_machine(Kind::Memory, &[(MEMORY_BYTES, "whole machine")]) {
-        line.class = "s7".to_owned();
-        memory.push(line);
-    }
     let rates = [(DISK_READ, "read"), (DISK_WRITE, "written")];
     vec![
         panel(
@@ -165,7 +169,20 @@ fn panels<'a>(recording: &'a Recording, hosts: &[&'a str]) -> Vec<Panel<'a>> {
             by_host(Kind::Cpu, &[("cpu", "")], INSTANCE_CPU),
         ),
         panel("Waiting for disks", "mean over the cores", Unit::Percent, 10.0, waiting(recording)),
-        panel("Memory", "", Unit::Bytes, 1e6, memory),
+        panel(
+            "Memory of the instances",
+            "",
+            Unit::Bytes,
+            1e6,
+            by_host(Kind::Memory, &[(MEMORY_BYTES, "")], ""),
+        ),
+        panel(
+            "Memory, whole machine",
+            "",
+            Unit::Bytes,
+            1e6,
+            of_machine(Kind::Memory, &[(MEMORY_BYTES, "used")]),
+        ),
         panel(
             "Disk, by the instances",
             "",

@@ -55,22 +55,30 @@ pub(super) fn outlier(
         if slow.len() > ignored {
             violations += slow.len();
             let longest = times.iter().copied().fold(0.0, f64::max);
-            found.push(format!(
+            let words = format!(
                 "{host}: {} of {} steps take more than {limit:.2} ms, the longest {longest:.1} ms, where the mean \
                  is {mean:.2} ms",
                 slow.len(),
                 times.len()
-            ));
+            );
+            found.push((slow.len(), words));
         }
     }
-    let finding = if found.is_empty() {
-        Finding::fine("the steps take about the same time")
-    } else {
-        Finding::issue(
-            format!("some steps take much longer than the others ({}).", found.join("; ")),
+    // The worst instance stands for all; the details have every one.
+    found.sort_by_key(|(count, _)| std::cmp::Reverse(*count));
+    let others = match found.len() {
+        0 | 1 => String::new(),
+        count => {
+            format!("; {} in all", kennel_report::plural(count as u64, "instance", "instances"))
+        }
+    };
+    let finding = match found.first() {
+        None => Finding::fine("the steps take about the same time"),
+        Some((_, worst)) => Finding::issue(
+            format!("some steps take much longer than the others ({worst}{others})."),
             "Look in the timelines at what else ran then: another process, evaluation, or saving tensors at too many \
              steps.",
-        )
+        ),
     };
     Ok(finding.counted(violations, samples).with(json!({"step_details": details})))
 }
@@ -94,7 +102,7 @@ pub(super) fn initialization(
     };
     let finding = match (minutes > threshold, first) {
         (true, Some(_)) => Finding::issue(
-            format!("the first step came after {took}, {threshold} would be usual."),
+            format!("the first step came after {took}; {threshold} minutes are the limit."),
             "That time went into reading photos and the frozen network; the feature cache saves it the next time, \
              and `--engine onnxruntime` or smaller photos shorten it.",
         ),
