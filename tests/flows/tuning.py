@@ -93,20 +93,22 @@ assert [j["HyperParameterTuningJobName"] for j in listed["HyperParameterTuningJo
 assert {j["TrainingJobName"] for j in sagemaker.list_training_jobs(NameContains="flow-tuning")["TrainingJobSummaries"]} == set(names)
 
 # On from there: the parents' trials count.
-start = lambda kind, **more: sagemaker.create_hyper_parameter_tuning_job(**tuning(  # noqa: E731
-    f"flow-warm-{kind[:8].lower()}", trials=1, parallel=1, **more, WarmStartConfig={
+def start(name, kind, **more):
+    sagemaker.create_hyper_parameter_tuning_job(**tuning(name, trials=1, parallel=1, **more, WarmStartConfig={
         "WarmStartType": kind, "ParentHyperParameterTuningJobs": [{"HyperParameterTuningJobName": "flow-tuning"}]}))
-start("IdenticalDataAndAlgorithm")
-warm = ended("flow-warm-identica")
+
+
+start("flow-warm", "IdenticalDataAndAlgorithm")
+warm = ended("flow-warm")
 own_best = warm["BestTrainingJob"][FINAL]["Value"]
 overall = warm["OverallBestTrainingJob"]
 assert overall[FINAL]["Value"] == max(own_best, values[0]), overall
 other = definition()
 other["InputDataConfig"] = other["InputDataConfig"][:1]
-assert "input data" in refused("ValidationException", start, kind="IdenticalDataAndAlgorithm",
-                               TrainingJobDefinition=other, config={"RandomSeed": 8})
-start("TransferLearning")
-assert "OverallBestTrainingJob" not in ended("flow-warm-transfer")
+assert "input data" in refused(
+    "ValidationException", start, name="flow-bad", kind="IdenticalDataAndAlgorithm", TrainingJobDefinition=other)
+start("flow-transfer", "TransferLearning")
+assert "OverallBestTrainingJob" not in ended("flow-transfer")
 
 # Kennel chooses the ranges of its own algorithm, and says which.
 auto = tuning("flow-auto", trials=2, Autotune={"Mode": "Enabled"})

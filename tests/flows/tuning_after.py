@@ -14,3 +14,6 @@ trials = sagemaker.list_training_jobs_for_hyper_parameter_tuning_job(
 numbers = [t["TrainingJobName"].split("-")[2] for t in trials]
 assert numbers == [f"{n:03}" for n in range(1, 7)], numbers
 assert len({t["TunedHyperParameters"]["learning_rate"] for t in trials}) == 6, trials
+steps = [step["StatusMessage"] for t in trials for step in sagemaker.describe_training_job(
+    TrainingJobName=t["TrainingJobName"])["SecondaryStatusTransitions"]]
+assert any("again" in step for step in steps), "no trial was interrupted"

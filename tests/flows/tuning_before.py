@@ -17,7 +17,7 @@ sagemaker.create_hyper_parameter_tuning_job(
             {"Name": "learning_rate", "MinValue": "0.0001", "MaxValue": "0.1", "ScalingType": "Logarithmic"}]},
     ),
     TrainingJobDefinition=dict(
-        StaticHyperParameters={"epochs": "40", "early_stopping": "false"},
+        StaticHyperParameters={"epochs": "3000", "early_stopping": "false"},
         AlgorithmSpecification={"TrainingImage": "kennel/image-classification:1", "TrainingInputMode": "File"},
         RoleArn=role(),
         InputDataConfig=[{"ChannelName": "train", "DataSource": {"S3DataSource": {
