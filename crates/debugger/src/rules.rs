@@ -269,3 +269,8 @@ fn moments(values: &[f32]) -> (f64, f64, usize) {
     let variance = finite().map(|value| (value - mean).powi(2)).sum::<f64>() / count as f64;
     (mean, variance, count)
 }
+
+#[cfg(test)]
+mod test_support;
+#[cfg(test)]
+mod tests;

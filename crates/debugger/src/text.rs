@@ -38,3 +38,33 @@ pub(crate) fn number(value: f64) -> String {
         text
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_short() {
+        for (value, text) in [
+            (0.0, "0"),
+            (1.0, "1"),
+            (0.45, "0.45"),
+            (0.123_456, "0.123"),
+            (100.0, "100"),
+            (12_345.6, "12346"),
+            (3.1e-9, "3.1e-9"),
+            (-0.000_2, "-0.0002"),
+            (1e9, "1.0e9"),
+            (f64::NAN, "NaN"),
+        ] {
+            assert_eq!(number(value), text);
+        }
+    }
+
+    #[test]
+    fn long_details_end_in_dots() {
+        let long = details("é".repeat(3_000));
+        assert_eq!(long.chars().count(), 1024);
+        assert!(long.ends_with('…'));
+    }
+}

@@ -2,10 +2,11 @@
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::fs;
+use std::fs::{self, File};
+use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
-use safetensors::tensor::{Dtype, View, serialize_to_file};
+use safetensors::tensor::{Dtype, View, serialize};
 
 use super::{Mode, TensorError};
 
@@ -44,7 +45,7 @@ impl TensorWriter {
         fs::create_dir_all(&folder).map_err(|source| io(&folder, source))?;
         let end = folder.join(END);
         match fs::remove_file(&end) {
-            Err(source) if source.kind() != std::io::ErrorKind::NotFound => Err(io(&end, source)),
+            Err(source) if source.kind() != ErrorKind::NotFound => Err(io(&end, source)),
             _ => Ok(Self { folder, made: BTreeSet::new() }),
         }
     }
@@ -92,13 +93,21 @@ impl TensorWriter {
             fs::create_dir_all(&folder).map_err(|source| io(&folder, source))?;
             self.made.insert(mode);
         }
-        let path = folder.join(file_name(step));
-        // It writes a file named `.tmp…` beside the goal and renames it.
         let views = tensors.iter().map(|tensor| (tensor.name, Floats(tensor)));
-        serialize_to_file(views, Some(metadata), &path).map_err(|error| match error {
-            safetensors::SafeTensorError::IoError(source) => io(&path, source),
-            other => TensorError::Format(other.to_string()),
-        })
+        let bytes = serialize(views, Some(metadata))
+            .map_err(|error| TensorError::Format(error.to_string()))?;
+        let path = folder.join(file_name(step));
+        // One writer per worker, so one name does. What a killed attempt left under it goes first: a new
+        // file is made, nothing that lies there (a link, say) is written through.
+        let aside = folder.join(".next");
+        match fs::remove_file(&aside) {
+            Err(source) if source.kind() != ErrorKind::NotFound => return Err(io(&aside, source)),
+            _ => {}
+        }
+        File::create_new(&aside)
+            .and_then(|mut file| file.write_all(&bytes))
+            .map_err(|source| io(&aside, source))?;
+        fs::rename(&aside, &path).map_err(|source| io(&path, source))
     }
 
     /// Says that this worker saves nothing more.
@@ -138,7 +147,11 @@ impl View for Floats<'_> {
     }
 
     fn data(&self) -> Cow<'_, [u8]> {
-        Cow::Owned(self.0.values.iter().flat_map(|value| value.to_le_bytes()).collect())
+        let mut bytes = Vec::with_capacity(self.data_len());
+        for value in self.0.values {
+            bytes.extend_from_slice(&value.to_le_bytes());
+        }
+        Cow::Owned(bytes)
     }
 
     fn data_len(&self) -> usize {

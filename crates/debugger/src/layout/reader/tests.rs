@@ -72,6 +72,18 @@ fn a_worker_ends_and_starts_again() {
 }
 
 #[test]
+fn what_a_killed_attempt_left_is_not_written_through() {
+    let (folder, path) = one_step();
+    let precious = folder.path().join("precious");
+    fs::write(&precious, b"keep").unwrap();
+    symlink(&precious, path.with_file_name(".next")).unwrap();
+    let mut writer = TensorWriter::create(folder.path(), "algo-1").unwrap();
+    writer.write(Mode::Train, 8, 0, &[]).unwrap();
+    assert_eq!(fs::read(&precious).unwrap(), b"keep");
+    assert_eq!(steps(folder.path(), "algo-1", Mode::Train, 0), [7, 8]);
+}
+
+#[test]
 fn a_writer_refuses_what_no_reader_would_take() {
     let folder = tempfile::tempdir().unwrap();
     for worker in ["", ".", "..", "a/b", ".a", "a b", &"a".repeat(65)] {
