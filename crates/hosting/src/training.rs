@@ -40,6 +40,9 @@ const LAST_LINES: usize = 5;
 /// Instances of one job.
 const MAX_HOSTS: usize = 64;
 
+/// The folder of a job in which its instances meet, made anew for every attempt.
+const JOIN_FOLDER: &str = "join";
+
 /// What is trained.
 #[derive(Debug, Clone)]
 pub enum TrainingProgram {
@@ -322,6 +325,11 @@ fn process(spec: &TrainingSpec, folders: &InstanceFolders) -> ProcessSpec {
         // Lines of a log come when they are printed, not when a buffer is full.
         ("PYTHONUNBUFFERED".to_owned(), "1".to_owned()),
     ]);
+    if spec.hosts > 1 {
+        // Where instances of the native algorithm tell each other what they have.
+        let join = folders.home.join(JOIN_FOLDER);
+        environment.insert("KENNEL_JOIN".to_owned(), join.display().to_string());
+    }
     for name in ["OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "RAYON_NUM_THREADS"]
     {
         environment.insert(name.to_owned(), threads.clone());

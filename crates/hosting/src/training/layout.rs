@@ -71,7 +71,7 @@ pub(super) fn prepare(spec: &TrainingSpec) -> Result<Vec<InstanceFolders>, Train
     // "Sorted lexicographically", says AWS's page: algo-10 before algo-2.
     let mut sorted = names.clone();
     sorted.sort();
-    for shared in ["tensors", "profiler"] {
+    for shared in ["tensors", "profiler", super::JOIN_FOLDER] {
         let old = spec.folder.join(shared);
         match fs::remove_dir_all(&old) {
             Err(e) if e.kind() != std::io::ErrorKind::NotFound => return Err(said(&old)(e)),

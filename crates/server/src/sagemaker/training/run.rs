@@ -15,7 +15,7 @@ use kennel_wire::ServiceError;
 use tokio::sync::Semaphore;
 
 use super::observe::{self, Observer};
-use super::{MAX_REPORTS, Request, Status, TrainingJob, metrics};
+use super::{MAX_REPORTS, Request, Status, TrainingJob, metrics, shards};
 use crate::context::Timestamp;
 use crate::logs::LogWriter;
 use crate::sagemaker::image::Program;
