@@ -2,7 +2,7 @@
 //! followed, and a line that is no line of ours is skipped and counted.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
@@ -24,7 +24,8 @@ const MOST_POINTS: usize = 32_768;
 const MOST_ALL_POINTS: usize = 8 << 20;
 /// Most pieces of time kept of one phase of one instance; sums go on counting.
 const MOST_EVENTS: usize = 65_536;
-const MOST_PHASES: usize = 64;
+/// Most names of phases, and most instances: rules look at each of one for each of the other.
+const MOST_PHASES: usize = 128;
 const MOST_HOSTS: usize = 256;
 
 /// What a series is of.
@@ -117,6 +118,8 @@ pub(crate) struct Recording {
     /// Every how many-th minute was read.
     pub(crate) every: usize,
     points: usize,
+    hosts: BTreeSet<String>,
+    names: BTreeSet<String>,
 }
 
 #[derive(Deserialize)]
@@ -255,10 +258,9 @@ impl Recording {
         if long(&name) || long(&dimension) || long(&host) || host.is_empty() {
             return None;
         }
+        let known = self.points < MOST_ALL_POINTS && enter(&mut self.hosts, &host, MOST_HOSTS);
         let key = Key { host, kind, name, dimension };
-        if !self.series.contains_key(&key) && self.series.len() >= MOST_SERIES
-            || self.points >= MOST_ALL_POINTS
-        {
+        if !known || self.series.len() >= MOST_SERIES && !self.series.contains_key(&key) {
             self.cut = true;
             return Some(());
         }
@@ -281,7 +283,9 @@ impl Recording {
             return None;
         }
         let key = (host.to_owned(), line.phase.into_owned());
-        if !self.phases.contains_key(&key) && self.phases.len() >= MOST_PHASES * MOST_HOSTS {
+        if !enter(&mut self.hosts, &key.0, MOST_HOSTS)
+            || !enter(&mut self.names, &key.1, MOST_PHASES)
+        {
             self.cut = true;
             return Some(());
         }
@@ -301,6 +305,11 @@ impl Recording {
         }
         Some(())
     }
+}
+
+/// Whether a name is among the first so many.
+fn enter(names: &mut BTreeSet<String>, name: &str, most: usize) -> bool {
+    names.contains(name) || names.len() < most && names.insert(name.to_owned())
 }
 
 /// Reads to the end of the line; whether it was found within the bytes that are left.

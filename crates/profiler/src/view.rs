@@ -10,6 +10,9 @@ use crate::stats;
 /// phases that follow each other.
 pub(crate) const INNER: [&str; 4] = ["decode", "preprocess", "engine", "step"];
 
+/// Graphics processors that rules look at; they compare each with each.
+const MOST_GPUS: usize = 256;
+
 /// One graphics processor of one instance.
 pub(crate) struct Gpu<'a> {
     pub(crate) host: &'a str,
@@ -89,6 +92,7 @@ impl Recording {
     pub(crate) fn gpus(&self) -> Vec<Gpu<'_>> {
         self.of(Kind::Gpu, GPU_USE)
             .into_iter()
+            .take(MOST_GPUS)
             .map(|(key, used)| Gpu {
                 host: &key.host,
                 name: &key.name,

@@ -151,6 +151,26 @@ fn too_many_different_things_are_left_out() {
     assert!(recording.cut);
 }
 
+#[test]
+fn too_many_instances_and_phases_are_left_out() {
+    let folder = tempfile::tempdir().unwrap();
+    let text: String = (0..MOST_HOSTS + 10)
+        .map(|i| line("cpu0", 1, "1").replace("algo-1", &format!("algo-{i}")))
+        .collect();
+    minute(folder.path(), "1.algo-1.json", text.as_bytes());
+    std::fs::create_dir_all(folder.path().join("framework")).unwrap();
+    let text: String = (0..MOST_PHASES + 10)
+        .map(|i| format!("{{\"phase\":\"p{i}\",\"start_us\":1,\"duration_us\":1}}\n"))
+        .collect();
+    for host in ["algo-1", "stranger"] {
+        std::fs::write(folder.path().join(format!("framework/{host}.jsonl")), &text).unwrap();
+    }
+    let recording = Recording::read(folder.path()).unwrap();
+    assert_eq!(recording.hosts().len(), MOST_HOSTS);
+    assert_eq!(recording.phases.len(), MOST_PHASES, "of the instance that is known");
+    assert!(recording.cut);
+}
+
 #[cfg(unix)]
 #[test]
 fn links_and_pipes_are_not_followed() {

@@ -334,9 +334,9 @@ pub(super) fn map(axis: Axis, title: &str, cores: &[&Series]) -> String {
     let row = (220.0 / rows.len() as f64).clamp(4.0, 14.0);
     let floor = rows.len() as f64 * row + 4.0;
     let note = if together > 1 {
-        format!("{} cores, {together} in each row; the darker, the busier", cores.len())
+        format!("{} cores, {together} in each row; the stronger, the busier", cores.len())
     } else {
-        format!("{} cores, one in each row; the darker, the busier", cores.len())
+        format!("{} cores, one in each row; the stronger, the busier", cores.len())
     };
     let mut out = heading(title, &note);
     put(

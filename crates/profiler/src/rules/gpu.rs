@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 use super::{Finding, Parameters};
 use crate::metrics::{CPU_USE, GPU_USE, IO_WAIT, Kind};
 use crate::recording::{Recording, Series};
-use crate::stats::{mean, quantile, sorted};
+use crate::stats::{quantile, sorted};
 
 /// Samples kept in mind and waited for; SageMaker's defaults.
 const PATIENCE: u32 = 1000;
@@ -172,22 +172,18 @@ fn bottleneck(
     limits: &Limits,
     issue: impl FnOnce(f64) -> Finding,
 ) -> Finding {
-    // Threads that sample different things wake some milliseconds apart; one moment is 100 ms.
-    let moment = |time: u64| (time + 50) / 100;
+    let hosts = recording.hosts();
     let moments = |kind: Kind, dimension: &str, wanted: &dyn Fn(f64) -> bool| {
-        let (mut all, mut hits) = (BTreeSet::new(), BTreeSet::new());
+        let mut moments: BTreeSet<(usize, u64)> = BTreeSet::new();
         for (key, series) in recording.of(kind, dimension) {
-            for (time, value) in &series.points {
-                let at = (key.host.clone(), moment(*time));
-                if wanted(*value) {
-                    hits.insert(at.clone());
-                }
-                all.insert(at);
-            }
+            let host = hosts.iter().position(|host| *host == key.host).unwrap_or(0);
+            let wanted = series.points.iter().filter(|point| wanted(point.1));
+            // Threads that sample different things wake some milliseconds apart; one moment is 100 ms.
+            moments.extend(wanted.map(|point| (host, (point.0 + 50) / 100)));
         }
-        (all, hits)
+        moments
     };
-    let (all, idle) = moments(Kind::Gpu, GPU_USE, &|value| value < limits.gpu);
+    let all = moments(Kind::Gpu, GPU_USE, &|_| true);
     if all.is_empty() {
         return Finding::no_gpu();
     }
@@ -195,7 +191,8 @@ fn bottleneck(
     if samples <= limits.patience {
         return Finding::too_few(samples, limits.patience);
     }
-    let (_, busy) = moments(Kind::Cpu, limits.dimension, &|value| value > limits.other);
+    let idle = moments(Kind::Gpu, GPU_USE, &|value| value < limits.gpu);
+    let busy = moments(Kind::Cpu, limits.dimension, &|value| value > limits.other);
     let both = idle.intersection(&busy).count();
     let share = both as f64 / all.len() as f64 * 100.0;
     let finding = if share > limits.threshold {
@@ -233,11 +230,15 @@ pub(super) fn memory_increase(
         let values: Vec<f64> = series.values().collect();
         // What was taken while the run began is not looked at: it always rises from nothing.
         let begin = (patience * values.len() / series.samples.max(1)).saturating_sub(2 * length);
-        let values = values.get(begin..).unwrap_or_default();
+        // Sums up to each value: a window's mean then costs the same whatever its length.
+        let mut sums = vec![0.0];
+        for value in values.get(begin..).unwrap_or_default() {
+            sums.push(sums.last().copied().unwrap_or(0.0) + value);
+        }
         let mut steepest: f64 = 0.0;
-        for pair in values.windows(2 * length) {
-            let (before, after) = pair.split_at(length);
-            let rise = mean(after) - mean(before);
+        for edges in sums.windows(2 * length + 1) {
+            let (first, middle, last) = (edges[0], edges[length], edges[2 * length]);
+            let rise = (last - middle - (middle - first)) / length as f64;
             steepest = steepest.max(rise);
             violations += usize::from(rise > increase);
         }

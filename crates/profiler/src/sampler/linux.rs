@@ -15,6 +15,9 @@ use crate::metrics::{
 /// born, and then again after this many samples.
 const LOOKS: u8 = 3;
 const FORGET_AFTER: u32 = 60;
+/// A process that had no processor time has hardly read or written; what it had is asked again at least after
+/// this many samples.
+const IO_AGE: u8 = 8;
 /// No text of `/proc` that is read here is longer; `/proc/stat` has a line of interrupts.
 const LONGEST: u64 = 1 << 20;
 
@@ -26,6 +29,7 @@ pub(super) struct Linux {
     gpus: Option<Gpus>,
     files: Files,
     strangers: HashMap<i32, u8>,
+    members: HashMap<i32, Member>,
     samples: u32,
     last: Option<Totals>,
 }
@@ -45,6 +49,14 @@ struct Totals {
     disks: Option<(u64, u64, u64)>,
     network: Option<(u64, u64)>,
     groups: Vec<Group>,
+}
+
+/// What is known of a process of an instance.
+#[derive(Clone, Copy)]
+struct Member {
+    ticks: u64,
+    io: Option<(u64, u64)>,
+    age: u8,
 }
 
 /// One instance's processes together.
@@ -75,6 +87,11 @@ impl Files {
         let length = file.read(&mut self.buffer).ok()?;
         self.buffer.get(..length)
     }
+
+    fn io_of(&mut self, pid: i32) -> Option<(u64, u64)> {
+        let text = self.read_of(pid, "io")?;
+        parse::process_io(std::str::from_utf8(text).ok()?)
+    }
 }
 
 impl Linux {
@@ -87,6 +104,7 @@ impl Linux {
             gpus: Gpus::find(),
             files: Files::default(),
             strangers: HashMap::new(),
+            members: HashMap::new(),
             samples: 0,
             last: None,
         }
@@ -174,6 +192,7 @@ impl Linux {
             self.strangers.clear();
         }
         let Ok(entries) = std::fs::read_dir("/proc") else { return groups };
+        let mut members = HashMap::with_capacity(self.members.len());
         for entry in entries.flatten() {
             let name = entry.file_name();
             let Some(pid) = name.to_str().and_then(|name| name.parse::<i32>().ok()) else {
@@ -190,21 +209,24 @@ impl Linux {
                 *self.strangers.entry(pid).or_default() += 1;
                 continue;
             };
-            let io = self
-                .files
-                .read_of(pid, "io")
-                .and_then(|text| std::str::from_utf8(text).ok())
-                .and_then(parse::process_io);
+            let member = match self.members.get(&pid) {
+                Some(known) if known.ticks == process.ticks && known.age < IO_AGE => {
+                    Member { age: known.age + 1, ..*known }
+                }
+                _ => Member { ticks: process.ticks, io: self.files.io_of(pid), age: 0 },
+            };
+            members.insert(pid, member);
             let group = &mut groups[at];
             group.processes += 1;
             group.ticks = group.ticks.saturating_add(process.ticks);
             group.pages = group.pages.saturating_add(process.pages);
-            if let Some((read, written)) = io {
+            if let Some((read, written)) = member.io {
                 let so_far = group.io.get_or_insert_default();
                 so_far.0 = so_far.0.saturating_add(read);
                 so_far.1 = so_far.1.saturating_add(written);
             }
         }
+        self.members = members;
         groups
     }
 }
