@@ -170,7 +170,7 @@ impl Profile {
             }
         }
         for verdict in analysis.verdicts(&self.config.rules) {
-            tell(&verdict.configuration, verdict.status.name(), &verdict.details, false);
+            tell(&verdict.configuration, verdict.status.as_str(), &verdict.details, false);
         }
         Ok(())
     }

@@ -55,11 +55,6 @@ pub(super) fn rule_name(rule: &Value) -> &str {
 }
 
 impl Wishes {
-    pub(super) fn parse(request: &Value) -> Result<Self, ServiceError> {
-        serde_json::from_value(request.clone())
-            .map_err(|e| ServiceError::validation(format!("the training job's definition: {e}")))
-    }
-
     fn rules(&self) -> impl Iterator<Item = &Value> {
         self.debug_rule_configurations.iter().chain(&self.profiler_rule_configurations)
     }
