@@ -51,7 +51,7 @@ fn bars(out: &mut String, recording: &Recording, title: &str, note: &str, names:
         let shown = if WORK.contains(name) { time } else { time / on.len().max(1) as f64 };
         let each = if count > 0 {
             let milliseconds = time / 1000.0 / count as f64;
-            if milliseconds < 1.0 {
+            if milliseconds < 0.9995 {
                 format!("{:.0}\u{a0}µs", milliseconds * 1000.0)
             } else {
                 Unit::Milliseconds.show(milliseconds)

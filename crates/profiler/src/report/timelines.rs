@@ -67,6 +67,8 @@ pub(super) fn timelines(out: &mut String, recording: &Recording) {
         .map(|host| ((*host).to_owned(), pieces(recording, host, axis)))
         .filter(|(_, pieces)| !pieces.is_empty())
         .collect();
+    // On narrow screens the drawings are moved sideways together, so that their words stay readable.
+    out.push_str("<div class=\"wide\">\n");
     if !rows.is_empty() {
         out.push_str(&band(axis, &rows));
         let mut seen = BTreeSet::new();
@@ -81,6 +83,7 @@ pub(super) fn timelines(out: &mut String, recording: &Recording) {
     for panel in some {
         out.push_str(&panel.html(axis, shade));
     }
+    out.push_str("</div>\n");
     if !zero.is_empty() {
         let titles: Vec<&str> = zero.iter().map(|panel| panel.title.as_str()).collect();
         put(
@@ -258,6 +261,6 @@ pub(super) fn steps(out: &mut String, recording: &Recording) {
     };
     let axis = Axis { low: 0.0, high: last as f64, is_time: false };
     out.push_str("<section>\n<h2>Steps of the head</h2>\n");
-    out.push_str(&panel.html(axis, &[]));
+    put(out, format_args!("<div class=\"wide\">{}</div>\n", panel.html(axis, &[])));
     out.push_str("</section>\n");
 }

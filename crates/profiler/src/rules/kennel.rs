@@ -93,7 +93,9 @@ pub(super) fn time_split(
         ))
     };
     let violations = usize::from(finding.fired > 0);
-    Ok(finding.counted(violations, recording.phases.len()).with(details))
+    let pieces: u64 = recording.phases.values().map(|phase| phase.times).sum();
+    let pieces = usize::try_from(pieces).unwrap_or(usize::MAX);
+    Ok(finding.counted(violations, pieces).with(details))
 }
 
 fn mean_step_ms(recording: &Recording) -> Option<f64> {

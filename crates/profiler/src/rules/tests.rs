@@ -161,7 +161,7 @@ fn summaries_never_fire() {
         .phase("algo-1", "features", 0, 900.0, 1)
         .phase("algo-1", "head", 900, 100.0, 1);
     let system = run.judge("OverallSystemUsage", &[("scan_interval_us", "60000000")]);
-    fine(&system, "algo-1 used 60 % of its threads");
+    fine(&system, "threads: algo-1 60 %");
     assert_eq!(system.details["CPU"]["algo-1"]["max"], 35.0);
     let framework = run.judge("OverallFrameworkMetrics", &[]);
     fine(&framework, "features 90 %, head 10 %");

@@ -19,12 +19,11 @@ pub(super) fn system(
     _parameters: &mut Parameters<'_>,
 ) -> Result<Finding, String> {
     let mut details = Map::new();
-    let mut samples = 0;
+    let samples = recording.series.values().map(|series| series.samples).max().unwrap_or(0);
     let mut line = Vec::new();
     for host in recording.hosts() {
         let mut put = |heading: &str, values: Vec<f64>| -> Option<Summary> {
             let summary = stats::summary(values.iter().copied())?;
-            samples = samples.max(values.len());
             let hosts = details.entry(heading).or_insert_with(|| json!({}));
             if let Some(hosts) = hosts.as_object_mut() {
                 hosts.insert(host.to_owned(), percentiles(&summary));
@@ -50,7 +49,7 @@ pub(super) fn system(
         let memory = put("CPU memory", named(Kind::Memory, MEMORY_PERCENT, ""));
         if let Some(own) = put("CPU of the instance", named(Kind::Cpu, "cpu", INSTANCE_CPU)) {
             let memory = memory.map_or(String::new(), |m| format!(", memory up to {:.1} %", m.max));
-            line.push(format!("{host} used {:.0} % of its threads{memory}", own.mean));
+            line.push(format!("{host} {:.0} %{memory}", own.mean));
         }
     }
     let means = if line.is_empty() {
@@ -58,7 +57,7 @@ pub(super) fn system(
     } else {
         // A long list is in the table of the report.
         line.truncate(8);
-        line.join("; ")
+        format!("use of the instances' threads: {}", line.join("; "))
     };
     Ok(Finding::fine(means).counted(0, samples).with(details.into()))
 }
