@@ -7,6 +7,8 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use serde::{Deserialize, Serialize};
+
 use crate::RuleSpec;
 use crate::layout::{Broken, Mode, StepFile, Tensor, ended, steps, workers};
 use crate::rules::{At, End, Rule, Steps, build};
@@ -20,7 +22,7 @@ const MAX_FILES_AT_END: usize = 200_000;
 const MAX_FOLLOWED: usize = 2_000;
 
 /// Where a rule stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Status {
     /// The run goes on and nothing was found yet.
     InProgress,
@@ -45,7 +47,7 @@ impl Status {
 }
 
 /// What a rule says.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Verdict {
     /// The rule's `RuleConfigurationName`.
     pub configuration: String,
@@ -59,6 +61,9 @@ pub struct Verdict {
 }
 
 /// Evaluates rules over the tensors of one run.
+///
+/// Keeps nothing on the disk: made anew after a restart, it reads the folder from the beginning and comes to
+/// the same verdicts (StalledTrainingRule counts from its first poll).
 #[derive(Debug)]
 pub struct Evaluator {
     folder: PathBuf,
@@ -234,6 +239,9 @@ impl Evaluator {
             for mode in Mode::ALL {
                 let steps = list(mode).into_iter().filter(|&step| step <= newest);
                 new.extend(steps.map(|step| (step, mode, worker.clone())));
+            }
+            if new.len() >= MAX_FILES_AT_END {
+                break;
             }
         }
         new.sort();

@@ -16,6 +16,8 @@ const DEFAULT_INTERVAL: u64 = 500;
 const RULES_INTERVAL: u64 = 10;
 /// The first steps, all of which PoorWeightInitialization looks at.
 const FIRST_STEPS: u64 = 10;
+/// Saved steps without which a run tells little ([`Hook::fitted_to`]).
+const MIN_SAVES: u64 = 10;
 /// Collections are few and chosen by people; AWS takes 20.
 const MAX_COLLECTIONS: usize = 100;
 /// More single steps than a person writes down.
@@ -165,6 +167,18 @@ impl Hook {
                 self.collections.insert(name, Collection { when, include });
             }
         }
+        self
+    }
+
+    /// For a run of so many training steps: an interval by which fewer than ten of them would be saved becomes
+    /// a tenth of the run. SageMaker's default of 500 is made for long runs; of a head that is trained in 200
+    /// steps it saves the first one, and rules that compare steps see nothing. For native training only,
+    /// whose length is known, and at most ten more files.
+    pub fn fitted_to(mut self, steps: u64) -> Hook {
+        let most = (steps / MIN_SAVES).max(1);
+        let fit = |when: &mut SaveConfig| when.train.interval = when.train.interval.min(most);
+        fit(&mut self.base);
+        self.collections.values_mut().for_each(|there| fit(&mut there.when));
         self
     }
 

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 /// Why a rule's configuration is refused.
@@ -20,7 +21,7 @@ pub enum RuleError {
 }
 
 /// One rule to evaluate.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct RuleSpec {
     /// `RuleConfigurationName`: unique within the job, chosen by the user.
     pub configuration: String,

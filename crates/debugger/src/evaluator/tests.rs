@@ -145,3 +145,48 @@ fn modes_of_a_step_and_workers_in_order() {
     evaluator.poll(0);
     assert!(evaluator.new_files(true).is_empty());
 }
+
+/// A listing may run beside a rename and miss what came just before. Whatever is missed must come later, and
+/// in order.
+#[test]
+fn nothing_is_missed_beside_a_writer() {
+    const STEPS: u64 = 400;
+    let folder = tempfile::tempdir().unwrap();
+    let mut evaluator = Evaluator::new(Vec::new(), folder.path(), &[]);
+    let mut writer = TensorWriter::create(folder.path(), "algo-1").unwrap();
+    let writing = std::thread::spawn(move || {
+        for step in 0..STEPS {
+            save(&mut writer, Mode::Train, step, "w", &[1.0]);
+            save(&mut writer, Mode::Eval, step, "w", &[1.0]);
+        }
+    });
+    let mut seen = Vec::new();
+    while seen.len() < 2 * STEPS as usize {
+        let ended = writing.is_finished();
+        let new = evaluator.new_files(false);
+        evaluator.read(&new);
+        seen.extend(new.into_iter().map(|(step, mode, _)| (step, mode)));
+        if ended {
+            let rest = evaluator.new_files(true);
+            seen.extend(rest.into_iter().map(|(step, mode, _)| (step, mode)));
+            break;
+        }
+    }
+    writing.join().unwrap();
+    let modes = |step| [(step, Mode::Train), (step, Mode::Eval)];
+    assert_eq!(seen, (0..STEPS).flat_map(modes).collect::<Vec<_>>());
+}
+
+#[test]
+fn words_are_those_of_sagemaker() {
+    fn sends<T: Send>(value: T) -> T {
+        value
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let evaluator = sends(Evaluator::new(vec![spec("AllZero", &[])], folder.path(), &[]));
+    let json = serde_json::to_value(evaluator.verdicts()).unwrap();
+    assert_eq!(json[0]["status"], Status::InProgress.name());
+    for status in [Status::NoIssuesFound, Status::IssuesFound, Status::Error] {
+        assert_eq!(serde_json::to_value(status).unwrap(), status.name());
+    }
+}

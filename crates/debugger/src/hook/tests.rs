@@ -102,6 +102,25 @@ fn rules_bring_what_they_need() {
 }
 
 #[test]
+fn short_runs_are_saved_ten_times() {
+    let config = json!({"CollectionConfigurations": [
+        {"CollectionName": "gradients", "CollectionParameters": {"save_interval": "500"}},
+        {"CollectionName": "weights", "CollectionParameters": {"save_interval": "7"}},
+    ]});
+    let hook = Hook::from_config(&config).unwrap();
+    let saves = |hook: &Hook, collection: &str, steps: u64| {
+        (0..steps).filter(|&step| hook.wants(collection, Mode::Train, step)).count()
+    };
+    for (steps, gradients, weights) in
+        [(200, 10, 29), (5, 5, 5), (4_000, 10, 572), (50_000, 100, 7143)]
+    {
+        let hook = hook.clone().fitted_to(steps);
+        assert_eq!(saves(&hook, "gradients", steps), gradients, "{steps}");
+        assert_eq!(saves(&hook, "weights", steps), weights, "{steps}");
+    }
+}
+
+#[test]
 fn wrong_forms_say_what_is_wanted() {
     let collection = |parameters| {
         json!({"CollectionConfigurations":

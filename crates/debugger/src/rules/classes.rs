@@ -132,7 +132,7 @@ fn classes(tensor: &Tensor) -> Option<Vec<Option<u32>>> {
 ///
 /// Judged whenever another `samples` labels were seen: the sizes over all of them, the predictions over the
 /// last `samples`. By default that is 500 as on AWS ("assuming 10 classes"), or 20 for each class if that is
-/// more. A small class is predicted badly if more than `threshold_misprediction` of its rows are wrong while
+/// more. A small class, less than half the average, is predicted badly if more than `threshold_misprediction` of its rows are wrong while
 /// more than half of all rows are right: before the model has learnt anything all classes are.
 #[derive(Debug)]
 pub(super) struct ClassImbalance {
@@ -194,7 +194,7 @@ impl ClassImbalance {
         }
         let average = self.seen as f64 / self.sizes.len() as f64;
         self.window.iter().find_map(|(class, &(rows, wrong))| {
-            let small = self.sizes.get(class).is_some_and(|&size| (size as f64) < average);
+            let small = self.sizes.get(class).is_some_and(|&size| (size as f64) < average / 2.0);
             let share = wrong as f64 / rows.max(1) as f64;
             (small && rows >= MIN_ROWS && share > self.misprediction).then(|| {
                 format!(

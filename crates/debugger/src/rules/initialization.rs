@@ -98,9 +98,15 @@ impl PoorWeightInitialization {
     fn loss(&mut self, at: &At<'_>, tensor: &Tensor) -> Option<String> {
         let loss = scalar(tensor)?;
         let patience = self.patience;
+        // As many before as after, where the first steps are enough for both.
+        let rest = usize::try_from(self.steps).unwrap_or(usize::MAX).saturating_sub(patience);
+        let enough = rest.clamp(1, patience);
         let history = self.history.entry(at.key(&tensor.name), Vec::new)?;
         history.push(loss);
         let (before, last) = history.split_at_checked(history.len().checked_sub(patience)?)?;
+        if before.len() < enough {
+            return None;
+        }
         let best = before.iter().copied().reduce(f64::min)?;
         let mean = |losses: &[f64]| losses.iter().sum::<f64>() / losses.len() as f64;
         // By less than this part of it, a change is rounding. What is not a number is no better than any.

@@ -55,13 +55,20 @@ fn losses_without_progress() {
         let losses: Vec<(u64, f32)> = (0..).zip(losses.iter().copied()).collect();
         scalars(rule.as_mut(), Train, "loss", "losses", &losses).map(|(step, _)| step)
     };
-    assert_eq!(said(&[1.0, 1.0, 1.0, 1.0, 1.0, 1.0]), Some(5));
+    assert_eq!(said(&[1.0; 9]), None, "five before and five after");
+    assert_eq!(said(&[1.0; 10]), Some(9));
     assert_eq!(
-        said(&[1.0, 0.9, 0.94, 0.94, 0.94, 0.94, 0.94]),
+        said(&[1.0, 1.3, 1.3, 1.3, 1.3, 1.1, 1.1, 1.1, 1.1, 1.1]),
         None,
-        "better than before on average"
+        "better on average"
     );
-    assert_eq!(said(&[1.0, 1.2, 1.1, 1.3, 1.2, 0.9, 1.1, 1.0, 1.0, 1.0]), None);
-    assert_eq!(said(&[1.0, f32::NAN, f32::NAN, f32::NAN, f32::NAN, f32::NAN]), Some(5));
+    assert_eq!(said(&[1.0, 1.0, 1.0, 1.0, 1.0, 1.5, 1.5, 1.5, 1.5, 0.9]), None, "a record");
+    assert_eq!(said(&[1.0, 0.9, 0.8, 0.7, 0.6, 0.6, 0.9, 0.9, 0.8, 0.8]), Some(9));
+    let mut nan = [1.0; 10];
+    nan[5..].fill(f32::NAN);
+    assert_eq!(said(&nan), Some(9));
     assert_eq!(said(&[9.0, 8.0, 7.0, 6.0, 5.0, 4.0, 3.0, 2.0, 1.0, 0.5]), None);
+    let mut short = rule("PoorWeightInitialization", &[("steps", "3"), ("patience", "2")]);
+    let flat = [(0, 1.0), (1, 1.0), (2, 1.0)];
+    assert_eq!(scalars(short.as_mut(), Train, "loss", "losses", &flat).unwrap().0, 2);
 }
