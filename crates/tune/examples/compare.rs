@@ -2,7 +2,7 @@
 //!
 //! Prints a table of the regret (best value found minus the optimum) after 20 trials, median and quartiles over
 //! seeds, with one and with four trials at a time, and the time that a proposal takes at 100 trials. Options:
-//! the number of seeds (default 40).
+//! the number of seeds (default 100).
 
 use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -129,7 +129,8 @@ fn tasks() -> Vec<Task> {
             noise: 0.0,
         },
         head_task("head (mixed)", 0.0),
-        head_task("head, noisy", 0.01),
+        head_task("head, noise 0.003", 0.003),
+        head_task("head, noise 0.01", 0.01),
     ]
 }
 
@@ -191,7 +192,7 @@ fn quartiles(mut values: Vec<f64>) -> [f64; 3] {
 }
 
 fn main() {
-    let seeds: u64 = std::env::args().nth(1).and_then(|text| text.parse().ok()).unwrap_or(40);
+    let seeds: u64 = std::env::args().nth(1).and_then(|text| text.parse().ok()).unwrap_or(100);
     println!("regret after 20 trials, median (quartiles) of {seeds} seeds; lower is better\n");
     println!(
         "| function | parallel | Random | Bayesian | Random needs as many trials as | seeds won |"
