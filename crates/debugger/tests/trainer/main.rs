@@ -6,9 +6,9 @@
 mod network;
 mod run;
 
-use kennel_debugger::{RuleSpec, Status, Verdict};
+use kennel_debugger::{Hook, RuleSpec, Status, Verdict};
 use network::Activation;
-use run::{Run, Watched, spec, watch};
+use run::{Run, Watched, spec, watch, watch_under};
 
 /// The verdict of one rule on one run, with the hook that the rule asks for.
 fn verdict(spec: RuleSpec, run: &Run) -> Verdict {
@@ -297,4 +297,41 @@ fn verdicts_do_not_depend_on_when_anybody_polls() {
     assert_eq!(late.verdicts(), live.verdicts);
     assert_eq!(changed.len(), rules.len());
     assert!(late.finish(0).is_empty());
+}
+
+/// All seventeen rules and their hook, as the SageMaker SDK 2 sends them (`sdk.json` is what it made of
+/// `Rule.sagemaker(rule_configs.…())`), on a healthy run of 25 steps.
+#[test]
+fn what_the_sdk_sends_works() {
+    let sent: serde_json::Value = serde_json::from_str(include_str!("sdk.json")).unwrap();
+    let rules = sent["rules"].as_array().unwrap().iter();
+    let specs: Vec<RuleSpec> = rules.map(|rule| RuleSpec::from_config(rule).unwrap()).collect();
+    let stops: Vec<&str> = specs
+        .iter()
+        .filter(|spec| spec.stop_training)
+        .map(|spec| spec.configuration.as_str())
+        .collect();
+    assert_eq!(stops, ["Overfit", "Overtraining"]);
+    let run = quiet();
+    let hook = Hook::from_config(&sent["hook"]).unwrap().with_rules(&specs).fitted_to(25);
+    let Watched { folder, verdicts, .. } = watch_under(&run, hook, specs, &[]);
+    let others = [folder.path().to_owned()];
+    for verdict in &verdicts {
+        let (wanted, words) = match verdict.configuration.as_str() {
+            "SimilarAcrossRuns" => (Status::Error, "no other run"),
+            "TensorVariance" => (Status::Error, "neither `max_threshold` nor `min_threshold`"),
+            "SaturatedActivation" => (Status::Error, "no activations of tanh or sigmoid"),
+            _ => (Status::NoIssuesFound, ""),
+        };
+        assert_eq!(verdict.status, wanted, "{}", verdict.details);
+        assert!(verdict.details.contains(words), "{}", verdict.details);
+    }
+    assert_eq!(verdicts.len(), 17);
+    // The path of the other run comes from its job, not from the parameter.
+    let rules = sent["rules"].as_array().unwrap();
+    let similar = rules.iter().find(|rule| rule["RuleConfigurationName"] == "SimilarAcrossRuns");
+    let specs = vec![RuleSpec::from_config(similar.unwrap()).unwrap()];
+    let hook = Hook::from_config(&sent["hook"]).unwrap().fitted_to(25);
+    let again = watch_under(&run, hook, specs, &others);
+    assert_eq!(again.verdicts[0].status, Status::NoIssuesFound, "{}", again.verdicts[0].details);
 }

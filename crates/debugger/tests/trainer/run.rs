@@ -84,8 +84,18 @@ pub(crate) fn spec(rule: &str, parameters: &[(&str, &str)]) -> RuleSpec {
 
 /// Trains, saves what the rules need, and lets them look after every step.
 pub(crate) fn watch(run: &Run, specs: Vec<RuleSpec>, others: &[PathBuf]) -> Watched {
-    let folder = tempfile::tempdir().unwrap();
     let hook = Hook::default_for_rules(&specs);
+    watch_under(run, hook, specs, others)
+}
+
+/// Trains under this hook.
+pub(crate) fn watch_under(
+    run: &Run,
+    hook: Hook,
+    specs: Vec<RuleSpec>,
+    others: &[PathBuf],
+) -> Watched {
+    let folder = tempfile::tempdir().unwrap();
     let writer = TensorWriter::create(folder.path(), "algo-1").unwrap();
     let rules = Evaluator::new(specs, folder.path(), others);
     let mut trainer = Trainer::new(run, hook, writer, rules);
