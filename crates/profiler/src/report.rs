@@ -155,7 +155,8 @@ fn headlines(out: &mut String, recording: &Recording, findings: &Findings) {
     }
     // Without an issue, where the time went is still the first thing one wants to know.
     let split = findings.kennel.iter().find(|f| f.rule == "KennelTimeSplit");
-    if let Some(split) = split.filter(|f| f.status == Status::NoIssuesFound && hints.is_empty()) {
+    let judged = split.filter(|f| f.status == Status::NoIssuesFound && f.samples > 0);
+    if let Some(split) = judged.filter(|_| hints.is_empty()) {
         put(
             out,
             format_args!("<p class=\"quiet\">{}</p>\n", with_code(&capital(&split.sentence()))),

@@ -6,9 +6,10 @@ use crate::metrics::{CPU_USE, GPU_MEMORY, GPU_USE, IO_WAIT, Kind};
 use crate::recording::{Event, Key, Phase, Recording, Series};
 use crate::stats;
 
-/// Phases whose times are summed over workers inside `features`, and the head's steps: they overlap the
-/// phases that follow each other.
-pub(crate) const INNER: [&str; 4] = ["decode", "preprocess", "engine", "step"];
+/// Parts of computing features, whose times are summed over the workers.
+pub(crate) const WORK: [&str; 3] = ["decode", "preprocess", "engine"];
+/// Steps of the head.
+const STEP: &str = "step";
 
 /// Graphics processors that rules look at; they compare each with each.
 const MOST_GPUS: usize = 256;
@@ -42,7 +43,12 @@ impl Recording {
             .series
             .values()
             .filter_map(|series| Some((series.points.first()?.0, series.points.last()?.0)));
-        let phases = self.phases.values().map(|p| (p.first_us / 1000, p.last_us.div_ceil(1000)));
+        // Times that are summed over workers reach beyond the moment at which they ended.
+        let phases = self
+            .phases
+            .iter()
+            .filter(|((_, name), _)| !WORK.contains(&name.as_str()))
+            .map(|(_, phase)| (phase.first_us / 1000, phase.last_us.div_ceil(1000)));
         points.chain(phases).reduce(|a, b| (a.0.min(b.0), a.1.max(b.1)))
     }
 
@@ -135,7 +141,7 @@ impl Recording {
     pub(crate) fn outer_phases(&self) -> Vec<&str> {
         let mut first: BTreeMap<&str, u64> = BTreeMap::new();
         for ((_, name), phase) in &self.phases {
-            if !INNER.contains(&name.as_str()) {
+            if name != STEP && !WORK.contains(&name.as_str()) {
                 let start = first.entry(name).or_insert(u64::MAX);
                 *start = (*start).min(phase.first_us);
             }

@@ -59,6 +59,16 @@ fn smdebugs_own_lines_are_read() {
 }
 
 #[test]
+fn times_of_many_workers_do_not_stretch_the_run() {
+    let run = Run::new()
+        .phase("algo-1", "features", 0, 1000.0, 10)
+        .phase("algo-1", "decode", 0, 9000.0, 10)
+        .phase("algo-1", "step", 1000, 500.0, 10);
+    assert_eq!(run.recording().span_ms(), Some((BEGIN_MS, BEGIN_MS + 1500)));
+    assert_eq!(run.recording().outer_phases(), ["features"]);
+}
+
+#[test]
 fn nothing_is_no_error() {
     let folder = tempfile::tempdir().unwrap();
     assert!(Recording::read(&folder.path().join("none")).unwrap().is_empty());

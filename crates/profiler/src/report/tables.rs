@@ -10,11 +10,10 @@ use crate::metrics::{
 };
 use crate::recording::{Key, Recording};
 use crate::stats;
+use crate::view::WORK;
 
 const MOST_ROWS: usize = 200;
 const MOST_PHASES: usize = 24;
-/// The parts of computing features, in their order.
-const WORK: [&str; 3] = ["decode", "preprocess", "engine"];
 
 pub(super) fn phases(out: &mut String, recording: &Recording) {
     let outer = recording.outer_phases();
