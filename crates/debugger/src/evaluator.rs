@@ -283,16 +283,24 @@ impl Evaluator {
                 }
                 let found = read.as_ref().and_then(|tensor| rule.tensor(at, tensor, collections));
                 if let Some(sentence) = found {
-                    running.issue(&sentence);
+                    running.issue(&from(at, sentence));
                 }
             }
         }
         for running in &mut self.rules {
             let found = running.at(at.step).and_then(|rule| rule.step_end(at));
             if let Some(sentence) = found {
-                running.issue(&sentence);
+                running.issue(&from(at, sentence));
             }
         }
+    }
+}
+
+/// A sentence about what another than the first worker saved says whose it is.
+fn from(at: &At<'_>, sentence: String) -> String {
+    match at.worker {
+        "algo-1" => sentence,
+        worker => format!("on `{worker}`, {sentence}"),
     }
 }
 

@@ -190,3 +190,15 @@ fn words_are_those_of_sagemaker() {
         assert_eq!(serde_json::to_value(status).unwrap(), status.name());
     }
 }
+
+#[test]
+fn issues_of_other_workers_say_whose_they_are() {
+    let folder = tempfile::tempdir().unwrap();
+    for (worker, value) in [("algo-1", 1.0), ("algo-2", f32::NAN)] {
+        let mut writer = TensorWriter::create(folder.path(), worker).unwrap();
+        save(&mut writer, Mode::Train, 0, "w", &[value]);
+    }
+    let mut evaluator = Evaluator::new(vec![spec("ExplodingTensor", &[])], folder.path(), &[]);
+    let details = evaluator.poll(0).remove(0).details;
+    assert!(details.starts_with("ExplodingTensor: on `algo-2`, `w` has 1 values"), "{details}");
+}

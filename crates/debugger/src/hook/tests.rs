@@ -1,5 +1,6 @@
 //! Configurations as the SDK sends them, and steps that they want.
 
+use proptest::prelude::*;
 use serde_json::json;
 
 use super::*;
@@ -146,5 +147,52 @@ fn wrong_forms_say_what_is_wanted() {
     }
     for fine in [json!(null), json!({}), json!({"HookParameters": null}), collection(json!(null))] {
         assert!(Hook::from_config(&fine).is_ok());
+    }
+}
+
+/// JSON of any form, with the members that are looked at more often than chance has them.
+fn any_json() -> impl Strategy<Value = Value> {
+    let leaf = prop_oneof![
+        Just(Value::Null),
+        any::<bool>().prop_map(Value::from),
+        any::<i64>().prop_map(Value::from),
+        any::<f64>().prop_map(Value::from),
+        "[0-9,]{0,6}|\\PC{0,8}|/opt|True".prop_map(Value::from),
+    ];
+    let name = prop_oneof![
+        Just("LocalPath".to_owned()),
+        Just("HookParameters".to_owned()),
+        Just("CollectionConfigurations".to_owned()),
+        Just("CollectionName".to_owned()),
+        Just("CollectionParameters".to_owned()),
+        Just("RuleConfigurationName".to_owned()),
+        Just("RuleParameters".to_owned()),
+        Just("rule_to_invoke".to_owned()),
+        Just("action_json".to_owned()),
+        Just("save_interval".to_owned()),
+        Just("eval.save_steps".to_owned()),
+        Just("include_regex".to_owned()),
+        "\\PC{0,6}",
+    ];
+    leaf.prop_recursive(4, 32, 6, move |inner| {
+        prop_oneof![
+            proptest::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
+            proptest::collection::btree_map(name.clone(), inner, 0..6)
+                .prop_map(|map| Value::Object(map.into_iter().collect())),
+        ]
+    })
+}
+
+proptest! {
+    #[test]
+    fn any_configuration_is_taken_or_refused(config in any_json(), step in any::<u64>()) {
+        if let Ok(spec) = RuleSpec::from_config(&config) {
+            Hook::default_for_rules(&[spec]).wants("losses", Mode::Train, step);
+        }
+        if let Ok(hook) = Hook::from_config(&config) {
+            let hook = hook.fitted_to(step);
+            prop_assert!(hook.wants_step(Mode::Train, 0) || !hook.wants("losses", Mode::Train, 0));
+            hook.wants_tensor("loss", &["losses"], Mode::Eval, step);
+        }
     }
 }

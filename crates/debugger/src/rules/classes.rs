@@ -116,15 +116,26 @@ fn classes(tensor: &Tensor) -> Option<Vec<Option<u32>>> {
             tensor
                 .values
                 .chunks_exact(*columns)
-                .map(|row| {
-                    let best = row.iter().enumerate().max_by(|a, b| a.1.total_cmp(b.1))?;
-                    let finite = row.iter().all(|value| !value.is_nan());
-                    u32::try_from(best.0).ok().filter(|&best| finite && best < MAX_CLASS)
-                })
+                .map(|row| argmax(row).and_then(|best| u32::try_from(best).ok()))
+                .map(|class| class.filter(|&class| class < MAX_CLASS))
                 .collect(),
         ),
         _ => None,
     }
+}
+
+/// The first of the largest scores, as numpy has it. None where one is not a number.
+fn argmax(row: &[f32]) -> Option<usize> {
+    let mut best = 0;
+    for (index, score) in row.iter().enumerate() {
+        if score.is_nan() {
+            return None;
+        }
+        if *score > row[best] {
+            best = index;
+        }
+    }
+    Some(best)
 }
 
 /// ClassImbalance: the classes of the training data are of very different size, or small classes are

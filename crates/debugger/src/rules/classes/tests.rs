@@ -156,3 +156,11 @@ fn confusion_of_training_keeps_the_last_rows() {
     }
     assert_eq!(clean(rule.as_mut()).as_deref(), Some(""));
 }
+
+#[test]
+fn the_first_of_equal_scores_counts() {
+    assert_eq!(super::argmax(&[0.0, 0.0, 0.0]), Some(0));
+    assert_eq!(super::argmax(&[-1.0, 2.0, 2.0]), Some(1));
+    assert_eq!(super::argmax(&[f32::NEG_INFINITY, -1.0]), Some(1));
+    assert_eq!(super::argmax(&[0.0, f32::NAN, 2.0]), None);
+}
