@@ -95,7 +95,7 @@ impl Analysis {
     }
 
     /// Judges the report with the parameters of a ProfilerReport rule, `<rule>_<parameter>`, in the place of the
-    /// usual ones.
+    /// usual ones; those of other rules are called otherwise and change nothing.
     #[must_use]
     pub fn with_parameters(mut self, parameters: BTreeMap<String, String>) -> Self {
         self.parameters = parameters;

@@ -146,8 +146,8 @@ fn headlines(out: &mut String, recording: &Recording, findings: &Findings) {
                 format_args!(
                     "<li{class}><div class=\"who\">{who}: {}</div><p><b>{}</b></p><p>{}</p></li>\n",
                     escape(&finding.rule),
-                    with_code(&capital(&finding.means)),
-                    with_code(&finding.change)
+                    words(&finding.means),
+                    words(&finding.change)
                 ),
             );
         }
@@ -157,12 +157,14 @@ fn headlines(out: &mut String, recording: &Recording, findings: &Findings) {
     let split = findings.kennel.iter().find(|f| f.rule == "KennelTimeSplit");
     let judged = split.filter(|f| f.status == Status::NoIssuesFound && f.samples > 0);
     if let Some(split) = judged.filter(|_| hints.is_empty()) {
-        put(
-            out,
-            format_args!("<p class=\"quiet\">{}</p>\n", with_code(&capital(&split.sentence()))),
-        );
+        put(out, format_args!("<p class=\"quiet\">{}</p>\n", words(&split.sentence())));
     }
     out.push_str("</section>\n");
+}
+
+/// A finding's words as HTML; no line break parts a number from its sign.
+fn words(sentence: &str) -> String {
+    with_code(&capital(sentence)).replace(" %", "\u{a0}%").replace(" ms", "\u{a0}ms")
 }
 
 fn capital(sentence: &str) -> String {
@@ -195,7 +197,7 @@ fn rules(out: &mut String, findings: &Findings) {
                     escape(&finding.rule),
                     finding.status.as_str(),
                     finding.status.as_str(),
-                    with_code(&capital(&finding.sentence())),
+                    words(&finding.sentence()),
                     escape(&parameters.join(", ")),
                     finding.samples
                 ),

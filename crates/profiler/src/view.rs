@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::metrics::{CPU_USE, GPU_MEMORY, GPU_USE, IO_WAIT, Kind};
+use crate::metrics::{CPU_USE, GPU_MEMORY, GPU_USE, INSTANCE_CPU, IO_WAIT, Kind};
 use crate::recording::{Event, Key, Phase, Recording, Series};
 use crate::stats;
 
@@ -153,6 +153,24 @@ impl Recording {
 
     /// Use of the machine's cores while any of the pieces of time lasted.
     pub(crate) fn cores_during(&self, events: &[Event]) -> Option<CoreUse> {
+        let busy = self.during(events, CPU_USE);
+        let samples = busy.iter().map(Vec::len).max()?;
+        Some(CoreUse {
+            cores: busy.len(),
+            samples,
+            busy: stats::mean(&busy.concat()),
+            waiting: stats::mean(&self.during(events, IO_WAIT).concat()),
+        })
+    }
+
+    /// Use of the instances' threads while any of the pieces of time lasted, in percent on average.
+    pub(crate) fn instances_during(&self, events: &[Event]) -> Option<f64> {
+        let used = self.during(events, INSTANCE_CPU).concat();
+        (!used.is_empty()).then(|| stats::mean(&used))
+    }
+
+    /// Values within the pieces of time, of each processor that has some.
+    fn during(&self, events: &[Event], dimension: &str) -> Vec<Vec<f64>> {
         let mut spans: Vec<(u64, u64)> =
             events.iter().map(|e| (e.start_us / 1000, e.end_us() / 1000)).collect();
         spans.sort_unstable();
@@ -167,24 +185,11 @@ impl Recording {
             let at = joined.partition_point(|span| span.0 <= time);
             at > 0 && time <= joined[at - 1].1
         };
-        let within = |dimension: &str| -> Vec<Vec<f64>> {
-            self.of(Kind::Cpu, dimension)
-                .iter()
-                .map(|(_, series)| {
-                    series.points.iter().filter(|p| inside(p.0)).map(|p| p.1).collect()
-                })
-                .filter(|values: &Vec<f64>| !values.is_empty())
-                .collect()
-        };
-        let busy = within(CPU_USE);
-        let samples = busy.iter().map(Vec::len).max()?;
-        let waiting = within(IO_WAIT).concat();
-        Some(CoreUse {
-            cores: busy.len(),
-            samples,
-            busy: stats::mean(&busy.concat()),
-            waiting: stats::mean(&waiting),
-        })
+        self.of(Kind::Cpu, dimension)
+            .iter()
+            .map(|(_, series)| series.points.iter().filter(|p| inside(p.0)).map(|p| p.1).collect())
+            .filter(|values: &Vec<f64>| !values.is_empty())
+            .collect()
     }
 }
 

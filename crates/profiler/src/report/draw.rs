@@ -102,6 +102,9 @@ impl Axis {
 /// A length of time in words: `1.5 s`, `2:30 min`, `3:05 h`.
 pub(super) fn duration(milliseconds: f64) -> String {
     let seconds = milliseconds / 1000.0;
+    if milliseconds > 0.0 && milliseconds < 1000.0 && milliseconds % 100.0 != 0.0 {
+        return Unit::Milliseconds.show(milliseconds);
+    }
     if seconds < 60.0 {
         return format!("{}\u{a0}s", short((seconds * 10.0).round() / 10.0));
     }

@@ -11,10 +11,12 @@ use crate::stats;
 /// A phase that takes more than this share of the run is worth words.
 const MAIN_SHARE: f64 = 0.5;
 /// Share of the workers' time above which a step of preparing photos stands out: the engine is what it is for.
-const DECODE_SHARE: f64 = 0.5;
+const DECODE_SHARE: f64 = 0.6;
 const PREPROCESS_SHARE: f64 = 0.35;
 /// Steps shorter than this are mostly overhead.
 const SHORT_STEP_MS: f64 = 2.0;
+/// Percent of their threads that instances should get while the machine is busy.
+const CROWDED: f64 = 60.0;
 /// Share of the cores that may be idle while features are computed.
 const IDLE_SHARE: f64 = 0.25;
 /// Fewer samples or shorter features say nothing.
@@ -104,7 +106,8 @@ fn mean_step_ms(recording: &Recording) -> Option<f64> {
     (times > 0).then(|| recording.total_us("step") as f64 / 1000.0 / times as f64)
 }
 
-/// Cores with nothing to do while features are computed, which should keep every one busy.
+/// Cores with nothing to do while features are computed, which should keep every one busy, or busy with the
+/// work of others.
 pub(super) fn idle_cores(
     recording: &Recording,
     _parameters: &mut Parameters<'_>,
@@ -119,7 +122,9 @@ pub(super) fn idle_cores(
     };
     let idle = (100.0 - used.busy - used.waiting).clamp(0.0, 100.0) / 100.0;
     let waiting = (used.waiting / 100.0).clamp(0.0, 1.0);
-    let details = json!({"cores": used.cores, "busy": used.busy, "waiting": used.waiting});
+    let own = recording.instances_during(&events);
+    let details =
+        json!({"cores": used.cores, "busy": used.busy, "waiting": used.waiting, "instances": own});
     let cores = |share: f64| format!("{:.1} of {} cores", share * used.cores as f64, used.cores);
     let finding = if waiting > IDLE_SHARE {
         Finding::issue(
@@ -134,6 +139,16 @@ pub(super) fn idle_cores(
             format!("while features are computed, {} have nothing to do on average.", cores(idle)),
             "Use more workers (`--threads`, by default one per core), or more instances if their threads were \
              limited; with few photos there is nothing to gain.",
+        )
+    } else if let Some(own) = own.filter(|own| *own < CROWDED) {
+        Finding::issue(
+            format!(
+                "while features are computed, the cores are {:.0} % busy, but the instances use only {own:.0} % of \
+                 their threads: other programs take the rest.",
+                used.busy
+            ),
+            "Stop what else runs on this machine, or train when it is quiet; use fewer instances if it is they who \
+             share the cores.",
         )
     } else {
         Finding::fine(format!("the cores are {:.0} % busy while features are computed", used.busy))

@@ -178,9 +178,9 @@ fn where_the_time_goes() {
             .phase("algo-1", "engine", 0, engine, 100)
             .phase("algo-1", "head", 1000, 100.0, 100)
     };
-    issue(&run(600.0, 100.0, 300.0).judge("KennelTimeSplit", &[]), "shorter side");
+    issue(&run(700.0, 100.0, 200.0).judge("KennelTimeSplit", &[]), "shorter side");
     issue(&run(100.0, 400.0, 500.0).judge("KennelTimeSplit", &[]), "input size");
-    fine(&run(200.0, 100.0, 700.0).judge("KennelTimeSplit", &[]), "--engine onnxruntime");
+    fine(&run(500.0, 100.0, 400.0).judge("KennelTimeSplit", &[]), "--engine onnxruntime");
     let head = |step: f64| {
         Run::new().phase("algo-1", "head", 0, 1000.0, 1).steps((0..100).map(move |_| step))
     };
@@ -200,6 +200,12 @@ fn idle_cores() {
     issue(&run(100.0, 20.0).judge("KennelIdleCores", &[]), "0.8 of 2 cores have nothing to do");
     fine(&run(100.0, 80.0).judge("KennelIdleCores", &[]), "90 % busy");
     issue(&run(10.0, 10.0).waiting("cpu0", &[80.0; 20]).judge("KennelIdleCores", &[]), "disk");
+    let own = |used: f64| {
+        let key = (Kind::Cpu, "cpu", crate::metrics::INSTANCE_CPU);
+        run(100.0, 95.0).series("algo-1", key, [used; 20])
+    };
+    issue(&own(30.0).judge("KennelIdleCores", &[]), "only 30 % of their threads");
+    fine(&own(90.0).judge("KennelIdleCores", &[]), "98 % busy");
     // Cores that are idle at another time do not count.
     let after = Run::new()
         .core("cpu0", &[[99.0; 10], [0.0; 10]].concat())
