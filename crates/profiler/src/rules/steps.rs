@@ -55,9 +55,11 @@ pub(super) fn outlier(
         if slow.len() > ignored {
             violations += slow.len();
             let longest = times.iter().copied().fold(0.0, f64::max);
+            // What they cost says whether it matters.
+            let lost: f64 = slow.iter().map(|i| times[*i] - mean).sum::<f64>() / 1000.0;
             let words = format!(
                 "{host}: {} of {} steps take more than {limit:.2} ms, the longest {longest:.1} ms, where the mean \
-                 is {mean:.2} ms",
+                 is {mean:.2} ms, and together cost {lost:.2} s",
                 slow.len(),
                 times.len()
             );

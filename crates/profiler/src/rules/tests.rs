@@ -122,6 +122,7 @@ fn step_outlier() {
     let eleven = Run::new().steps(some(11));
     let finding = eleven.judge("StepOutlier", &[]);
     issue(&finding, "11 of 1000 steps");
+    assert!(finding.means.contains("together cost 0.53 s"), "{}", finding.means);
     assert_eq!(finding.details["step_details"]["algo-1"]["step_numbers"][1], 60);
     fine(&Run::new().steps(some(10)).judge("StepOutlier", &[]), "about the same");
     issue(&Run::new().steps(some(10)).judge("StepOutlier", &[("n_outliers", "3")]), "10 of 1000");
