@@ -456,6 +456,21 @@ async fn a_warm_start_takes_the_trials_of_its_parents() {
     assert!(refused.message.contains("the input data"), "{refused}");
     let loose = warm("TransferLearning");
     assert_eq!(trials::prior(&tuner.rows, &loose, &algorithms(other)).unwrap().len(), 4);
+
+    // Static or tuned may change, the set of names may not.
+    let mut tuned = input();
+    set(
+        &mut tuned,
+        "/TrainingJobDefinition/StaticHyperParameters",
+        json!({ "sagemaker_program": "x" }),
+    );
+    let ranges = "/HyperParameterTuningJobConfig/ParameterRanges/IntegerParameterRanges";
+    set(&mut tuned, ranges, json!([{ "Name": "epochs", "MinValue": "1", "MaxValue": "5" }]));
+    assert!(trials::prior(&tuner.rows, &loose, &algorithms(tuned)).is_ok());
+    let mut fewer = input();
+    set(&mut fewer, "/TrainingJobDefinition/StaticHyperParameters", json!({}));
+    let refused = trials::prior(&tuner.rows, &loose, &algorithms(fewer)).unwrap_err();
+    assert!(refused.message.starts_with("The set of tunable plus static"), "{refused}");
 }
 
 #[tokio::test]

@@ -328,9 +328,7 @@ pub(super) fn prior(
             )));
         }
         let children = Children::read(rows, parent, &job)?;
-        if warm_start.identical() {
-            check_identical(parent, &children.algorithms, algorithms)?;
-        }
+        check_parent(parent, warm_start.identical(), &children.algorithms, algorithms)?;
         for (name, row) in &children.rows {
             let Some(value) = value(row) else { continue };
             found.push(Prior {
@@ -345,41 +343,49 @@ pub(super) fn prior(
     Ok(found)
 }
 
-/// What `IdenticalDataAndAlgorithm` asks for: the same program, data, objective and set of hyperparameters.
-/// Ranges may change, and what is static or tuned
+/// What a warm start asks of a parent: the same objective and set of hyperparameters, and for
+/// `IdenticalDataAndAlgorithm` the same program and data. Ranges may change, and what is static or tuned
 /// (<https://docs.aws.amazon.com/sagemaker/latest/dg/automatic-model-tuning-warm-start.html>).
-fn check_identical(
+fn check_parent(
     parent: &str,
+    identical: bool,
     theirs: &[Algorithm],
     ours: &[Algorithm],
 ) -> Result<(), ServiceError> {
-    let refuse = |what: &str| {
-        Err(ServiceError::validation(format!(
-            "WarmStartType IdenticalDataAndAlgorithm: {what} not that of the parent tuning job `{parent}`\nhint: use TransferLearning"
-        )))
+    let refuse = |message: String| Err(ServiceError::validation(message));
+    let differs = |what: &str| {
+        refuse(format!(
+            "WarmStartType IdenticalDataAndAlgorithm: {what} is not that of the parent tuning job `{parent}`\nhint: use TransferLearning"
+        ))
     };
-    if theirs.len() != ours.len() {
-        return refuse("the number of training job definitions is");
-    }
     for own in ours {
         let Some(their) = theirs.iter().find(|a| a.name == own.name || theirs.len() == 1) else {
-            return refuse("the definition's name is");
+            return refuse(format!(
+                "the parent tuning job `{parent}` has no training job definition `{}`",
+                own.name.as_deref().unwrap_or_default()
+            ));
         };
+        if own.objective != their.objective {
+            return refuse(format!(
+                "the objective of a warm start is that of its parents; of `{parent}` it is {} `{}`",
+                their.objective.goal, their.objective.metric_name
+            ));
+        }
+        if own.names() != their.names() {
+            return refuse(
+                "The set of tunable plus static HyperParameter names is not the same across current and parent tuning jobs. Please ensure this set is constant when warm starting. Note that previously static HyperParameters can be tuned in warm start jobs and vice versa."
+                    .to_owned(),
+            );
+        }
         let program = |a: &Algorithm| {
             let specification = &a.definition["AlgorithmSpecification"];
             (specification["TrainingImage"].clone(), specification["AlgorithmName"].clone())
         };
-        if program(own) != program(their) {
-            return refuse("the training image is");
+        if identical && program(own) != program(their) {
+            return differs("the training image");
         }
-        if own.definition["InputDataConfig"] != their.definition["InputDataConfig"] {
-            return refuse("the input data is");
-        }
-        if own.objective != their.objective {
-            return refuse("the objective is");
-        }
-        if own.names() != their.names() {
-            return refuse("the set of hyperparameters, static and tuned together, is");
+        if identical && own.definition["InputDataConfig"] != their.definition["InputDataConfig"] {
+            return differs("the input data");
         }
     }
     Ok(())
