@@ -16,8 +16,9 @@ pub(in crate::sagemaker::tuning) fn complete(mut input: Value) -> Result<Value, 
             for (raw, definition) in list.iter_mut().zip(&typed) {
                 if autotune {
                     let given = definition.hyper_parameter_ranges.clone().unwrap_or_default();
-                    let ranges = autotuned(raw, definition, &given)?;
-                    put(raw, "HyperParameterRanges", ranges);
+                    let tuned = autotuned(raw, definition, &given)?;
+                    fix(raw, tuned.fixed);
+                    put(raw, "HyperParameterRanges", Some(tuned.ranges));
                 }
                 let objective = definition.tuning_objective.as_ref();
                 complete_definition(raw, objective.map(|o| o.metric_name.as_str()));
@@ -26,12 +27,14 @@ pub(in crate::sagemaker::tuning) fn complete(mut input: Value) -> Result<Value, 
         return Ok(input);
     }
     let config = &request.config;
-    let ranges = match (input.get("TrainingJobDefinition"), typed.first(), autotune) {
+    let tuned = match (input.get("TrainingJobDefinition"), typed.first(), autotune) {
         (Some(raw), Some(definition), true) => {
-            autotuned(raw, definition, &config.parameter_ranges.clone().unwrap_or_default())?
+            let given = config.parameter_ranges.clone().unwrap_or_default();
+            Some(autotuned(raw, definition, &given)?)
         }
         _ => None,
     };
+    let (ranges, fixed) = tuned.map(|tuned| (tuned.ranges, tuned.fixed)).unzip();
     if let Some(config) = input.get_mut("HyperParameterTuningJobConfig") {
         put(config, "ParameterRanges", ranges);
         // `HyperparameterTuner.attach` reads all three without asking whether they are there.
@@ -49,6 +52,7 @@ pub(in crate::sagemaker::tuning) fn complete(mut input: Value) -> Result<Value, 
         }
     }
     if let Some(raw) = input.get_mut("TrainingJobDefinition") {
+        fix(raw, fixed.unwrap_or_default());
         let own = typed.first().and_then(|definition| definition.tuning_objective.as_ref());
         let objective = own.or(config.objective.as_ref());
         complete_definition(raw, objective.map(|o| o.metric_name.as_str()));
@@ -59,6 +63,20 @@ pub(in crate::sagemaker::tuning) fn complete(mut input: Value) -> Result<Value, 
 fn put(target: &mut Value, name: &str, value: Option<Value>) {
     if let (Value::Object(members), Some(value)) = (target, value) {
         members.insert(name.to_owned(), value);
+    }
+}
+
+/// Adds static hyperparameters; those that are there stay.
+fn fix(raw: &mut Value, fixed: Vec<(String, String)>) {
+    if fixed.is_empty() {
+        return;
+    }
+    let Value::Object(members) = raw else { return };
+    let own = members.entry("StaticHyperParameters").or_insert_with(|| json!({}));
+    if let Value::Object(own) = own {
+        for (name, value) in fixed {
+            own.entry(name).or_insert(json!(value));
+        }
     }
 }
 

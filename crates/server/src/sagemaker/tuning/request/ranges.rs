@@ -40,6 +40,7 @@ struct Choices {
 #[serde(rename_all = "PascalCase")]
 struct Auto {
     name: String,
+    value_hint: String,
 }
 
 impl Ranges {
@@ -52,7 +53,7 @@ impl Ranges {
     pub(super) fn space(&self) -> Result<Space, ServiceError> {
         if !self.auto_parameters.is_empty() {
             return refuse(
-                "`AutoParameters` are for `Autotune` with the native algorithm only\nhint: give each of them a range",
+                "`AutoParameters` are for `Autotune` only\nhint: give each of them a range, or ask for `Autotune`",
             );
         }
         let mut parameters = Vec::new();
@@ -88,12 +89,22 @@ impl Range {
     }
 }
 
-/// The ranges that Autotune gives to a definition of the native algorithm; those that were given stay.
+/// What Autotune makes of a definition.
+#[derive(Debug)]
+pub(super) struct Tuned {
+    /// `ParameterRanges`.
+    pub ranges: Value,
+    /// Hyperparameters that it was to find a range for and knows none: they keep the hint as their value.
+    pub fixed: Vec<(String, String)>,
+}
+
+/// The ranges that Autotune gives to a definition; those that were given stay. It knows the hyperparameters
+/// of the native algorithm; the SDK asks it for all that have no range.
 pub(super) fn autotuned(
     raw: &Value,
     definition: &Definition,
     given: &Ranges,
-) -> Result<Option<Value>, ServiceError> {
+) -> Result<Tuned, ServiceError> {
     let algorithm = &raw["AlgorithmSpecification"];
     let image = training::text(algorithm, "TrainingImage");
     let name = training::text(algorithm, "AlgorithmName");
@@ -101,45 +112,39 @@ pub(super) fn autotuned(
         Some(image).filter(|i| !i.is_empty()),
         Some(name).filter(|n| !n.is_empty()),
     )?;
-    if program != Program::Native {
-        return if given.is_empty() || !given.auto_parameters.is_empty() {
-            refuse(
-                "Autotune knows no ranges for the hyperparameters of a script\nhint: give `ParameterRanges`, or use the native algorithm `image-classification`",
-            )
-        } else {
-            Ok(None)
-        };
-    }
-    let known = native::space();
-    if let Some(unknown) = given
-        .auto_parameters
-        .iter()
-        .find(|auto| !known.parameters().iter().any(|p| p.name == auto.name))
-    {
-        let names: Vec<&str> = known.parameters().iter().map(|p| p.name.as_str()).collect();
-        return refuse(format!(
-            "Autotune knows no range for `{}`\nhint: it knows {}",
-            unknown.name,
-            names.join(", ")
-        ));
+    let native = native::space();
+    let known = if program == Program::Native { native.parameters() } else { &[] };
+    if known.is_empty() && given.is_empty() {
+        return refuse(
+            "Autotune knows no ranges for the hyperparameters of a script\nhint: give `ParameterRanges`, or use the native algorithm `image-classification`",
+        );
     }
     let mut parameters: Vec<Parameter> = Vec::new();
     if !given.is_empty() {
         let own = Ranges { auto_parameters: Vec::new(), ..given.clone() };
         parameters.extend(own.space()?.parameters().iter().cloned());
     }
+    let mut fixed = Vec::new();
+    for auto in &given.auto_parameters {
+        if !known.iter().any(|p| p.name == auto.name) {
+            fixed.push((auto.name.clone(), auto.value_hint.clone()));
+        }
+    }
     let named = |name: &str| given.auto_parameters.iter().any(|auto| auto.name == name);
-    for parameter in known.parameters() {
+    let nothing_named = fixed.len() == given.auto_parameters.len() && given.is_empty();
+    for parameter in known {
         // Without any word on what to tune everything is; a static value stays static.
-        let wanted = given.auto_parameters.is_empty() && given.is_empty() || named(&parameter.name);
+        let wanted = nothing_named || named(&parameter.name);
         let taken = parameters.iter().any(|p| p.name == parameter.name)
-            || aliases(&parameter.name)
-                .any(|name| definition.static_hyper_parameters.contains_key(name));
+            || aliases(&parameter.name).any(|name| {
+                definition.static_hyper_parameters.contains_key(name)
+                    || fixed.iter().any(|(own, _)| own == name)
+            });
         if wanted && !taken {
             parameters.push(parameter.clone());
         }
     }
-    Ok(Some(ranges_json(&parameters)))
+    Ok(Tuned { ranges: ranges_json(&parameters), fixed })
 }
 
 /// All names that the native algorithm takes for one of its hyperparameters.

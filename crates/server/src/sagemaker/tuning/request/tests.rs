@@ -123,12 +123,13 @@ fn autotune_knows_the_native_algorithms_ranges_only() {
 
     let mut hinted = input();
     hinted["Autotune"] = json!({ "Mode": "Enabled" });
-    hinted["HyperParameterTuningJobConfig"]["ParameterRanges"] =
-        json!({ "AutoParameters": [{ "Name": "dropout", "ValueHint": "0.1" }] });
+    hinted["HyperParameterTuningJobConfig"]["ParameterRanges"] = json!({ "AutoParameters": [
+        { "Name": "dropout", "ValueHint": "0.1" }, { "Name": "num_classes", "ValueHint": "8" } ] });
     let algorithm = check(hinted).unwrap().remove(0);
     let names: Vec<&str> =
         algorithm.plan.space.parameters().iter().map(|p| p.name.as_str()).collect();
     assert_eq!(names, ["dropout"]);
+    assert_eq!(algorithm.fixed["num_classes"], "8", "what has no range keeps its hint");
 }
 
 #[test]
