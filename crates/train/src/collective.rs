@@ -30,6 +30,10 @@ pub use plugin::find as find_plugin;
 pub use watchdog::Watchdog;
 pub use world::World;
 
+/// Names a file that an instance makes when it ends all: where a network is cut, the launcher waits for the other
+/// hosts and does not come back by itself.
+pub const ABORTED: &str = "KENNEL_ABORTED";
+
 /// Processes ("instances") that work on one thing, each with a rank from 0.
 ///
 /// Every rank calls the same operations in the same order with the same lengths. One that does not leaves

@@ -6,7 +6,7 @@
 //! (docs/adr/0016).
 
 use std::io::{BufRead, BufReader, Read};
-use std::os::unix::process::ExitStatusExt;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -18,7 +18,7 @@ use anyhow::Context as _;
 use clap::Args;
 use kennel_train::collective::{self, World};
 use kennel_train::job::{self, JobError, JobEvent, JobOptions};
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 
 use crate::output::{self, Progress, line};
 
@@ -27,6 +27,9 @@ const MOST: usize = 256;
 
 /// How long the others may take to end after one was lost, before they are killed.
 const GRACE: Duration = Duration::from_secs(2);
+
+/// How long the launcher may take to end after an instance has ended all.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Options of several instances.
 #[derive(Debug, Clone, Default, Args)]
@@ -127,7 +130,10 @@ pub(crate) fn start(
     tracing::info!(
         "no MPI here: {size} instances share the features, and the head is trained by one"
     );
-    share_features(size, stop)?;
+    let begun = Instant::now();
+    let computed = share_features(size, stop)?;
+    let seconds = begun.elapsed().as_secs_f64();
+    tracing::info!("{size} instances computed {computed} feature vectors in {seconds:.1} s");
     Ok(None)
 }
 
@@ -178,8 +184,13 @@ fn run_mpi(
     command.arg(program).args(std::env::args_os().skip(1)).env("KENNEL_MPI", library);
     // The launcher hands its input to the first rank, which ends with it: nothing outlives this process.
     command.env(PARENT, "1").stdin(Stdio::piped());
-    let mut child = command.spawn().context("cannot start `mpirun`")?;
+    let folder = tempfile::tempdir().context("cannot make a temporary folder")?;
+    let aborted = folder.path().join("aborted");
+    command.env(collective::ABORTED, &aborted);
+    // A group of its own, so that it can be ended with what it has started here.
+    let mut child = command.process_group(0).spawn().context("cannot start `mpirun`")?;
     let mut told = false;
+    let mut ending: Option<Instant> = None;
     let status = loop {
         if let Some(status) = child.try_wait()? {
             break status;
@@ -187,6 +198,13 @@ fn run_mpi(
         if stop.load(Relaxed) && !told {
             told = true;
             signal(&child, Signal::TERM);
+        }
+        if aborted.exists() && ending.get_or_insert_with(Instant::now).elapsed() > PATIENCE {
+            // The instances have ended; the launcher waits for hosts that it cannot reach.
+            if let Some(group) = i32::try_from(child.id()).ok().and_then(Pid::from_raw) {
+                let _ = kill_process_group(group, Signal::KILL);
+            }
+            break child.wait()?;
         }
         std::thread::sleep(Duration::from_millis(20));
     };
@@ -275,8 +293,8 @@ impl Drop for Sharers {
     }
 }
 
-/// Runs N children that put the features of their shares into the cache.
-fn share_features(size: usize, stop: &Arc<AtomicBool>) -> anyhow::Result<()> {
+/// Runs N children that put the features of their shares into the cache, and answers how many that were.
+fn share_features(size: usize, stop: &Arc<AtomicBool>) -> anyhow::Result<usize> {
     let program = std::env::current_exe().context("cannot find this program")?;
     let (sender, reports) = channel();
     let mut sharers = Sharers(Vec::with_capacity(size));
@@ -334,7 +352,11 @@ fn share_features(size: usize, stop: &Arc<AtomicBool>) -> anyhow::Result<()> {
     if let Some(bar) = bar {
         bar.finish();
     }
-    Ok(())
+    // What was said last may have come after its child's end.
+    for (rank, done, _) in reports {
+        sharers.0[rank].done = done;
+    }
+    Ok(sharers.0.iter().map(|s| s.done).sum())
 }
 
 /// Passes a child's reports on: lines of two numbers.

@@ -151,6 +151,10 @@ impl Collective for Mpi {
     }
 
     fn abort(&self, code: i32) -> ! {
+        if let Some(path) = std::env::var_os(super::ABORTED) {
+            // Only a hint for the parent; without it the parent waits for the launcher.
+            let _ = std::fs::write(path, b"");
+        }
         // With a cut network MPI_Abort may hang too. A process that is gone without MPI_Finalize is noticed
         // by the launcher as well.
         std::thread::spawn(move || {
