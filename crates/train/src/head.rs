@@ -7,8 +7,10 @@
 //! result depends on the seed, the features and the options alone, and not on how many instances train:
 //! `team` has what they do together.
 
+mod batch;
 mod checkpoint;
 mod network;
+mod state;
 mod team;
 mod warm;
 mod watch;
@@ -25,7 +27,6 @@ use burn::tensor::activation::log_softmax;
 use burn::tensor::{Device, Tensor, TensorData};
 use kennel_base::{HeadKind, OptimizerKind, ScheduleKind, TrainOptions};
 use kennel_infer::onnx::LinearLayer;
-use rand::RngExt;
 use rand::seq::SliceRandom;
 use serde::{Deserialize, Serialize};
 
@@ -34,11 +35,13 @@ use crate::dataset::generator;
 use crate::features::FeatureMatrix;
 use crate::job::JobError;
 
+use batch::{assemble, batch_weight, correct, dropout_mask};
 use network::{
     Head, extract_layers, fresh_layer, module, values, watched_gradients, watched_parameters,
 };
 
-use team::{Own, StepSums, Team};
+use state::{Running, State, saved};
+use team::{StepSums, Team};
 
 pub use checkpoint::CheckpointError;
 pub use team::Share;
@@ -183,68 +186,6 @@ fn class_weights(options: &TrainOptions, labels: &[usize], classes: usize) -> Ve
         .into_iter()
         .map(|c| if c == 0 { 0.0 } else { labels.len() as f32 / (present * c) as f32 })
         .collect()
-}
-
-/// Sums of an epoch so far; part of the checkpoint.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
-struct Running {
-    #[serde(with = "checkpoint::exact")]
-    loss: f64,
-    #[serde(with = "checkpoint::exact")]
-    weight: f64,
-    correct: usize,
-    seen: usize,
-}
-
-/// Where training is; everything that a resumed run needs besides the optimiser's state.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-struct State {
-    epoch: usize,
-    step_in_epoch: usize,
-    running: Running,
-    #[serde(with = "checkpoint::exact::epochs")]
-    history: Vec<Epoch>,
-    #[serde(with = "checkpoint::exact::option")]
-    best_loss: Option<f64>,
-    best_epoch: usize,
-    since_best: usize,
-    layers: Vec<SavedLayer>,
-    best_layers: Vec<SavedLayer>,
-}
-
-/// A [`LinearLayer`] as a checkpoint holds it.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-struct SavedLayer {
-    weight: Vec<f32>,
-    bias: Vec<f32>,
-    inputs: usize,
-    outputs: usize,
-}
-
-impl From<&LinearLayer> for SavedLayer {
-    fn from(l: &LinearLayer) -> Self {
-        SavedLayer {
-            weight: l.weight.clone(),
-            bias: l.bias.clone(),
-            inputs: l.inputs,
-            outputs: l.outputs,
-        }
-    }
-}
-
-impl From<&SavedLayer> for LinearLayer {
-    fn from(l: &SavedLayer) -> Self {
-        LinearLayer {
-            weight: l.weight.clone(),
-            bias: l.bias.clone(),
-            inputs: l.inputs,
-            outputs: l.outputs,
-        }
-    }
-}
-
-fn saved(layers: &[LinearLayer]) -> Vec<SavedLayer> {
-    layers.iter().map(SavedLayer::from).collect()
 }
 
 /// Trains a head while `watch` looks on.
@@ -508,69 +449,6 @@ pub fn train(
         matched,
         options: options.clone(),
     })
-}
-
-/// The weight of a batch in the loss, of all its photos wherever they are.
-fn batch_weight(batch: &[usize], labels: &[usize], weights: &[f32]) -> f32 {
-    batch.iter().map(|&photo| weights[labels[photo]]).sum::<f32>().max(f32::MIN_POSITIVE)
-}
-
-/// Input rows and target rows (smoothed and weighted) of the photos of a batch that this instance has.
-fn assemble(
-    features: &FeatureMatrix,
-    own: &[Own],
-    weights: &[f32],
-    options: &TrainOptions,
-    epoch: usize,
-) -> (Vec<f32>, Vec<f32>) {
-    let classes = weights.len();
-    let mut input = Vec::with_capacity(own.len() * features.width);
-    let mut target = vec![0.0; own.len() * classes];
-    let smoothing = options.label_smoothing as f32;
-    for (own, row) in own.iter().zip(target.chunks_exact_mut(classes)) {
-        // Every photo shows one of its views per epoch, all of them in turn, not all the same one.
-        let view = (epoch + own.photo) % features.views.max(1);
-        input.extend_from_slice(features.row(own.local, view));
-        let label = features.labels[own.local];
-        let weight = weights[label];
-        row.fill(weight * smoothing / classes as f32);
-        row[label] += weight * (1.0 - smoothing);
-    }
-    (input, target)
-}
-
-/// Inverted dropout from a generator of our own: burn's has one seed for the whole process. It is drawn for
-/// the whole batch, and each instance takes its rows.
-fn dropout_mask(
-    options: &TrainOptions,
-    own: &[Own],
-    rows: usize,
-    head: &Head,
-    step: usize,
-    device: &Device,
-) -> Option<Tensor<2>> {
-    if options.dropout <= 0.0 {
-        return None;
-    }
-    let [width, _] = head.output.weight.val().dims();
-    let keep = 1.0 - options.dropout;
-    let mut rng = generator(options.seed, "dropout", step as u64);
-    let mask: Vec<f32> = (0..rows * width)
-        .map(|_| if rng.random_bool(keep) { (1.0 / keep) as f32 } else { 0.0 })
-        .collect();
-    let mask: Vec<f32> =
-        own.iter().flat_map(|o| mask[o.row * width..][..width].iter().copied()).collect();
-    Some(Tensor::from_data(TensorData::new(mask, [own.len(), width]), device))
-}
-
-fn correct(logits: Vec<f32>, own: &[Own], train: &FeatureMatrix, classes: usize) -> usize {
-    logits
-        .chunks_exact(classes)
-        .zip(own)
-        .filter(|(row, own)| {
-            kennel_infer::classifier::top_k(row, 1).first() == Some(&train.labels[own.local])
-        })
-        .count()
 }
 
 /// A tensor for the watch.

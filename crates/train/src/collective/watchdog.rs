@@ -1,6 +1,7 @@
 //! A limit on the time of each operation. Where a network is cut, an operation waits for ever, and neither MPI
 //! nor its launcher says so (measured: unnoticed after 70 s); a rank that took another way does the same.
 
+use std::io::Write;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Weak};
@@ -70,12 +71,15 @@ fn watch(collective: &dyn Collective, clock: &Weak<Clock>, limit: Duration) {
     let pause = (limit / 20).clamp(Duration::from_millis(5), Duration::from_millis(250));
     while let Some(clock) = clock.upgrade() {
         if clock.taken().is_some_and(|taken| taken > limit) {
-            eprintln!(
-                "error: instance {} of {} has waited {:.0} s for the others: one of them is stuck, or the network between them is cut\nhint: KENNEL_COLLECTIVE_TIMEOUT is the limit in seconds; run the same command again to go on from the checkpoint",
-                collective.rank(),
+            // In one piece: a launcher mixes what several instances say at the same time.
+            let text = format!(
+                "error: instance {} of {} has waited {:.0} s for the others: one of them is stuck, or the network between them is cut\nhint: KENNEL_COLLECTIVE_TIMEOUT is the limit in seconds; run the same command again to go on from the checkpoint\n",
+                collective.rank() + 1,
                 collective.size(),
                 limit.as_secs_f64()
             );
+            // Nobody to tell where standard error is closed.
+            let _ = std::io::stderr().write_all(text.as_bytes());
             collective.abort(EXIT);
         }
         drop(clock);

@@ -1,6 +1,7 @@
 //! Heads on toy features: what is learned, that the same request gives the same bits however often it
 //! is interrupted, and the numbers of schedules, smoothing and weights at points known by hand.
 
+use super::team::Own;
 use super::*;
 use proptest::prelude::*;
 use rand::Rng;

@@ -127,12 +127,15 @@ fn options() -> TrainOptions {
     TrainOptions { batch_size: 16, epochs: 4, learning_rate: 0.02, ..TrainOptions::default() }
 }
 
-/// How photos lie on the ranks: evenly, unevenly, all on one, and by class (which no batch is even in).
-fn owners() -> [(&'static str, usize, fn(usize) -> usize); 5] {
-    [
+/// A name, the number of ranks, and which of them has a photo.
+type Owners = (&'static str, usize, fn(usize) -> usize);
+
+/// How photos lie on the ranks: evenly, unevenly, in blocks, and with a rank that has none.
+fn owners() -> Vec<Owners> {
+    vec![
         ("even", 2, |p| p % 2),
         ("three", 3, |p| p % 3),
-        ("uneven", 3, |p| if p % 10 == 0 { 0 } else { 1 + p % 2 }),
+        ("uneven", 3, |p| if p.is_multiple_of(10) { 0 } else { 1 + p % 2 }),
         ("blocks", 2, |p| usize::from(p > 80)),
         ("empty", 3, |p| 2 * (p % 2)),
     ]
@@ -261,7 +264,7 @@ pub(crate) fn equality(collective: &dyn Collective) -> f32 {
         let task = Task { train: &train_on, valid: &valid, options: &options, original: None };
         let alone = task.alone();
         let quiet = AtomicBool::new(false);
-        let uneven = |p: usize| if p % 10 == 0 { 0 } else { (p + 1) % size };
+        let uneven = |p: usize| if p.is_multiple_of(10) { 0 } else { (p + 1) % size };
         let one_is_empty = |p: usize| p % (size - 1);
         for together in [
             task.share(collective, |p| p % size, None, &quiet, &mut |_| {}),
