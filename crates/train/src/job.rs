@@ -13,7 +13,6 @@ use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
 use kennel_base::{Augmentation, ErrorCode, ErrorCoded, TrainOptions};
-use kennel_debugger::Mode;
 use kennel_infer::engine::{self, EngineError};
 use kennel_infer::hub::{self, Backbone, HubError, OpenOptions};
 use kennel_infer::onnx::{self, OnnxError};
@@ -243,13 +242,13 @@ fn train_and_package(
 ) -> Result<Option<JobResult>, JobError> {
     let origin = prepared.begun;
     let epochs = prepared.epochs(&options.train);
-    let mut recorder = Recorder::new(options.observe.as_ref(), origin, epochs, tell);
+    let steps = epochs * prepared.splits[0].photos.len().div_ceil(options.train.batch_size);
+    let mut recorder = Recorder::new(options.observe.as_ref(), origin, (epochs, steps), tell);
     for phase in &prepared.phases {
         recorder.phase(phase);
     }
     if recorder.wants_images() {
-        let images = prepared.input_images(options);
-        recorder.save(Mode::Train, 0, false, &images);
+        recorder.images(prepared.input_images(options));
     }
     let started = Instant::now();
     let request = HeadJob { train: &options.train, checkpoints: Some(&options.checkpoints) };

@@ -12,7 +12,7 @@ use kennel_infer::hub;
 use kennel_infer::pipeline::PipelineOptions;
 use kennel_train::collective::World;
 use kennel_train::dataset::{Dataset, Split, SplitOptions};
-use kennel_train::job::{self, Join, JobOptions, JobResult, Observe, Photos};
+use kennel_train::job::{self, JobOptions, JobResult, Join, Observe, Photos};
 
 use crate::{output, signals};
 

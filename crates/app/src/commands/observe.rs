@@ -162,9 +162,10 @@ impl Profile {
             status: ended.status.clone(),
             facts: Vec::new(),
         };
-        let analysis = Analysis::read(&config.profile)?;
+        let mut analysis = Analysis::read(&config.profile)?;
         for rule in &self.config.rules {
             let folder = config.rule_output.join(&rule.configuration);
+            analysis = analysis.with_parameters(rule.parameters.clone());
             if let Err(e) = analysis.write_rule_output(&folder, &about) {
                 tracing::warn!("rule `{}` left no report: {e}", rule.configuration);
             }

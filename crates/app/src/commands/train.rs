@@ -97,9 +97,9 @@ pub(crate) struct HeadArguments {
 }
 
 impl HeadArguments {
-    pub(crate) fn options(&self) -> anyhow::Result<TrainOptions> {
-        let mut options = TrainOptions::default();
-        let given = [
+    /// The options that were given, by their hyperparameters' names.
+    pub(crate) fn given(&self) -> Vec<(String, String)> {
+        let all = [
             ("head", &self.head),
             ("optimizer", &self.optimizer),
             ("learning_rate", &self.learning_rate),
@@ -115,12 +115,21 @@ impl HeadArguments {
             ("warm_start", &self.warm_start),
             ("seed", &self.seed),
         ];
-        for (name, value) in given {
-            if let Some(value) = value {
-                options.set(name, value)?;
-            }
+        let mut given: Vec<(String, String)> = all
+            .into_iter()
+            .filter_map(|(name, value)| Some((name.to_owned(), value.clone()?)))
+            .collect();
+        if self.class_weights {
+            given.push(("class_weights".to_owned(), "true".to_owned()));
         }
-        options.class_weights = self.class_weights;
+        given
+    }
+
+    pub(crate) fn options(&self) -> anyhow::Result<TrainOptions> {
+        let mut options = TrainOptions::default();
+        for (name, value) in self.given() {
+            options.set(&name, &value)?;
+        }
         Ok(options)
     }
 }

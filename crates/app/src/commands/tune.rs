@@ -6,6 +6,8 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 use comfy_table::Table;
+use kennel_base::TrainOptions;
+use kennel_client::{TuningRange, TuningRequest};
 use kennel_infer::hub;
 use kennel_train::job::{JobOptions, Photos};
 use kennel_train::tune::{self, Objective, TuneEvent, TuneOptions, TuneResult};
@@ -68,6 +70,11 @@ pub(crate) struct Arguments {
     open: OpenArguments,
     #[command(flatten, next_help_heading = "Engine")]
     engine: EngineArguments,
+    /// Instance type of the trials, on the platform
+    #[arg(long, value_name = "TYPE", default_value = "ml.m5.large", help_heading = "Platform")]
+    instance_type: String,
+    #[command(flatten)]
+    platform: kennel_client::TargetArguments,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -102,9 +109,7 @@ impl Measured {
 pub(crate) fn run(arguments: Arguments) -> anyhow::Result<()> {
     let head = arguments.head.options()?;
     if arguments.photos.starts_with("s3://") {
-        return Err(output::usage(
-            "tuning on the platform is started by CreateHyperParameterTuningJob\nhint: `kennel tuning --help`",
-        ));
+        return on_the_platform(&arguments, &head);
     }
     let (cache, checkpoints) = cache_folders();
     let objective = arguments.objective.objective();
@@ -171,6 +176,69 @@ pub(crate) fn run(arguments: Arguments) -> anyhow::Result<()> {
     write(&options, &result, &arguments)?;
     summary(&result, objective, &arguments);
     Ok(())
+}
+
+/// A tuning job of the platform; its trials are training jobs.
+fn on_the_platform(arguments: &Arguments, head: &TrainOptions) -> anyhow::Result<()> {
+    let mut fixed: std::collections::BTreeMap<String, String> =
+        arguments.head.given().into_iter().collect();
+    let fixed_seed = fixed.contains_key("seed").then_some(head.seed);
+    if arguments.backbone != hub::BUILTIN {
+        fixed.insert("backbone".to_owned(), arguments.backbone.clone());
+    }
+    let epochs = if head.epochs == 0 { 15 } else { head.epochs };
+    let mut ranges = Vec::new();
+    for text in &arguments.parameters {
+        let Parameter { name, domain } = parameter(text)?;
+        ranges.push(match domain {
+            Domain::Continuous { min, max, scaling } => {
+                TuningRange::Continuous { name, min, max, scaling: scaling.to_string() }
+            }
+            Domain::Integer { min, max, scaling } => {
+                TuningRange::Integer { name, min, max, scaling: scaling.to_string() }
+            }
+            Domain::Categorical { values } => TuningRange::Categorical { name, values },
+        });
+    }
+    let (metric, maximize) = match arguments.objective {
+        Measured::Accuracy => ("validation:accuracy", true),
+        Measured::Loss => ("validation:loss", false),
+    };
+    let strategy = match arguments.strategy {
+        Chosen::Random => "Random",
+        Chosen::Grid => "Grid",
+        Chosen::Bayesian => "Bayesian",
+        Chosen::Hyperband => "Hyperband",
+    };
+    let hyperband = (arguments.strategy == Chosen::Hyperband)
+        .then(|| (1, u32::try_from(epochs).unwrap_or(u32::MAX)));
+    if hyperband.is_some() {
+        fixed.entry("epochs".to_owned()).or_insert_with(|| epochs.to_string());
+    }
+    std::fs::create_dir_all(&arguments.output).map_err(|e| {
+        output::usage(format!("cannot make the folder `{}`: {e}", arguments.output.display()))
+    })?;
+    let request = TuningRequest {
+        data: arguments.photos.clone(),
+        name: None,
+        trials: arguments.trials,
+        parallel: arguments.parallel.unwrap_or(2),
+        strategy: strategy.to_owned(),
+        hyperband,
+        maximize,
+        metric: metric.to_owned(),
+        ranges,
+        fixed,
+        early_stopping: arguments.stop_early,
+        target: arguments.target,
+        not_improving: arguments.not_improving,
+        seed: fixed_seed,
+        output: None,
+        instance_type: arguments.instance_type.clone(),
+        role: None,
+        report: arguments.output.join("report.html"),
+    };
+    Ok(kennel_client::tune(&arguments.platform, &request)?)
 }
 
 /// `name=low..high[:scale]` or `name=a,b,c`; nothing given means the native algorithm's own ranges.
@@ -265,7 +333,7 @@ fn write(options: &TuneOptions, result: &TuneResult, arguments: &Arguments) -> a
             .iter()
             .enumerate()
             .map(|(number, trial)| Row {
-                name: format!("{}", number + 1),
+                name: format!("trial {}", number + 1),
                 values: trial.values.clone(),
                 state: trial.state,
                 reports: trial.reports.clone(),

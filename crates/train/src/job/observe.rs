@@ -43,14 +43,17 @@ pub(super) struct Recorder<'a> {
     origin: Instant,
     now_us: u64,
     failed: bool,
+    /// Photos that go into the file of the first step.
+    images: Vec<Watched>,
 }
 
 impl<'a> Recorder<'a> {
-    /// A recorder as asked for; `origin` is when [`Observe::now_us`] was now.
+    /// A recorder as asked for, of a run of so many epochs and steps; `origin` is when
+    /// [`Observe::now_us`] was now.
     pub(super) fn new(
         observe: Option<&Observe>,
         origin: Instant,
-        epochs: usize,
+        (epochs, steps): (usize, usize),
         tell: &'a mut dyn FnMut(JobEvent),
     ) -> Self {
         let mut recorder = Recorder {
@@ -61,12 +64,14 @@ impl<'a> Recorder<'a> {
             origin,
             now_us: observe.map_or(0, |o| o.now_us),
             failed: false,
+            images: Vec::new(),
         };
         let Some(observe) = observe else { return recorder };
         if let Some((config, folder)) = &observe.tensors {
             match Hook::from_config(config) {
                 Ok(hook) => match TensorWriter::create(folder, &observe.host) {
-                    Ok(writer) => recorder.hook = Some((hook, writer)),
+                    // The SDK's interval of 500 steps is for longer runs than those of a head.
+                    Ok(writer) => recorder.hook = Some((hook.fitted_to(steps as u64), writer)),
                     Err(e) => recorder.fails(&e),
                 },
                 Err(e) => recorder.fails(&e),
@@ -121,15 +126,27 @@ impl<'a> Recorder<'a> {
         }
     }
 
+    /// Photos as the backbone gets them; they are saved with the first step.
+    pub(super) fn images(&mut self, images: Vec<Watched>) {
+        self.images = images;
+    }
+
     /// Tensors of a moment that the hook wants.
-    pub(super) fn save(&mut self, mode: Mode, step: u64, ends_epoch: bool, tensors: &[Watched]) {
+    fn save(&mut self, mode: Mode, step: u64, ends_epoch: bool, tensors: &[Watched]) {
+        let images = match mode {
+            Mode::Train => std::mem::take(&mut self.images),
+            _ => Vec::new(),
+        };
         let time = self.unix_us(Instant::now()) / 1000;
         let Some((hook, writer)) = &mut self.hook else { return };
         // Losses and accuracies of every epoch's last step are kept whatever the interval, so that training
         // and validation can be compared.
         let number = |t: &Watched| ends_epoch && ["losses", "metrics"].contains(&t.collection);
-        let wanted: Vec<&Watched> =
-            tensors.iter().filter(|t| number(t) || hook.wants(t.collection, mode, step)).collect();
+        let wanted: Vec<&Watched> = tensors
+            .iter()
+            .chain(&images)
+            .filter(|t| number(t) || hook.wants_tensor(t.name, &[t.collection], mode, step))
+            .collect();
         if wanted.is_empty() {
             return;
         }

@@ -24,6 +24,21 @@ use crate::sagemaker::objects::Location;
 const LAST_WORK: Duration = Duration::from_secs(60);
 /// An observer that needs more is not well.
 const MEMORY: u64 = 4 << 30;
+/// What rules look at.
+const COLLECTIONS: &[&str] = &[
+    "weights",
+    "biases",
+    "gradients",
+    "losses",
+    "metrics",
+    "inputs",
+    "outputs",
+    "labels",
+    "relu_output",
+    "sigmoid_output",
+    "tanh_output",
+    "input_images",
+];
 /// SageMaker's limit of StatusDetails.
 const DETAILS: usize = 1024;
 
@@ -116,34 +131,24 @@ impl Wishes {
     }
 
     /// The files of `input/config` that the hooks of scripts and the native trainer read, in SageMaker's
-    /// form.
-    pub(super) fn files(&self) -> BTreeMap<String, Value> {
+    /// form. Rules of the native algorithm bring the collections that they look at; a script's hook saves
+    /// what its definition says, and everything where it says nothing.
+    pub(super) fn files(&self, native: bool) -> BTreeMap<String, Value> {
         let mut files = BTreeMap::new();
-        let hook = self.debug_hook_config.clone().or_else(|| {
-            // Rules without a hook: everything that a rule may look at.
-            (!self.debug_rule_configurations.is_empty()).then(|| {
-                let names = [
-                    "weights",
-                    "biases",
-                    "gradients",
-                    "losses",
-                    "metrics",
-                    "inputs",
-                    "outputs",
-                    "labels",
-                    "relu_output",
-                    "sigmoid_output",
-                    "tanh_output",
-                    "input_images",
-                ];
-                let collections: Vec<Value> =
-                    names.iter().map(|name| json!({ "CollectionName": name })).collect();
-                json!({ "CollectionConfigurations": collections })
-            })
-        });
-        if let Some(mut hook) = hook {
+        let rules = !self.debug_rule_configurations.is_empty();
+        let hook = self.debug_hook_config.clone();
+        let all = rules && (native || hook.is_none());
+        if let Some(mut hook) = hook.or_else(|| rules.then(|| json!({}))) {
             if let Value::Object(hook) = &mut hook {
                 hook.entry("LocalPath").or_insert(json!("/opt/ml/output/tensors"));
+                let listed = hook.entry("CollectionConfigurations").or_insert_with(|| json!([]));
+                if let (true, Value::Array(listed)) = (all, listed) {
+                    for name in COLLECTIONS {
+                        if !listed.iter().any(|c| c["CollectionName"] == *name) {
+                            listed.push(json!({ "CollectionName": name }));
+                        }
+                    }
+                }
             }
             files.insert("debughookconfig.json".to_owned(), hook);
         }

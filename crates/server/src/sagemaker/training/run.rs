@@ -391,7 +391,7 @@ impl Run<'_> {
             program,
             hyperparameters: request.hyper_parameters.clone(),
             channels,
-            configuration: request.observation.files(),
+            configuration: request.observation.files(native),
             environment,
             network_interface: "lo".to_owned(),
             stop_grace: STOP_GRACE,

@@ -90,7 +90,7 @@ fn judged(rule: &str, parameters: serde_json::Value, run: &Run) -> Verdict {
             warnings.push(text);
         }
     };
-    let mut recorder = Recorder::new(Some(&observe), Instant::now(), 1, &mut tell);
+    let mut recorder = Recorder::new(Some(&observe), Instant::now(), (1, 1_000), &mut tell);
     let request = HeadRequest {
         train: &train,
         valid: &valid,
@@ -189,7 +189,7 @@ fn what_cannot_be_saved_is_said_once_and_stops_nothing() {
             warnings.push(text);
         }
     };
-    let mut recorder = Recorder::new(Some(&observe), Instant::now(), 1, &mut tell);
+    let mut recorder = Recorder::new(Some(&observe), Instant::now(), (1, 1_000), &mut tell);
     let (train, valid) = (features([8; CLASSES], 1.0, 1), features([2; CLASSES], 1.0, 2));
     let options = TrainOptions { epochs: 2, ..healthy() };
     let request = HeadRequest {
@@ -233,7 +233,7 @@ fn looking_on_changes_nothing_that_is_learned() {
         now_us: 1,
     };
     let mut tell = |_| {};
-    let mut recorder = Recorder::new(Some(&observe), Instant::now(), 1, &mut tell);
+    let mut recorder = Recorder::new(Some(&observe), Instant::now(), (1, 1_000), &mut tell);
     let watched = head::train(&request, &stop, &mut recorder).unwrap();
     recorder.finish();
     assert_eq!(plain, watched);
