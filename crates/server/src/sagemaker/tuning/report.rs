@@ -53,7 +53,7 @@ pub(super) async fn write(
         if let Some(folder) = file.parent() {
             std::fs::create_dir_all(folder)?;
         }
-        std::fs::write(&file, render(&report(&children, &job, now)))?;
+        std::fs::write(&file, render(&report(&children, &job)))?;
         Ok(Some(place))
     })
     .await??;
@@ -65,7 +65,7 @@ pub(super) async fn write(
 }
 
 /// What the report shows. With several definitions it shows the trials of all, and the ranges of all.
-fn report(children: &Children<'_>, job: &TuningJob, now: Timestamp) -> Report {
+fn report(children: &Children<'_>, job: &TuningJob) -> Report {
     let algorithms = children.algorithms();
     let mut parameters: Vec<kennel_tune::Parameter> = Vec::new();
     for parameter in algorithms.iter().flat_map(|a| a.plan.space.parameters()) {
@@ -75,11 +75,8 @@ fn report(children: &Children<'_>, job: &TuningJob, now: Timestamp) -> Report {
     }
     let since = |t: Timestamp| (t.0 - job.created.0) as f64 / 1000.0;
     let config = &job.request["HyperParameterTuningJobConfig"];
-    let mut facts = vec![
-        ("strategy".to_owned(), config["Strategy"].as_str().unwrap_or_default().to_owned()),
-        ("trials".to_owned(), children.rows.len().to_string()),
-        ("seconds".to_owned(), format!("{:.0}", since(job.ended.unwrap_or(now)))),
-    ];
+    let strategy = config["Strategy"].as_str().unwrap_or_default().to_owned();
+    let mut facts = vec![("strategy".to_owned(), strategy)];
     if let Some(super::Ending::Done(why)) = &job.ending {
         facts.push(("ended because".to_owned(), why.trim_end_matches('.').to_owned()));
     }
