@@ -154,6 +154,14 @@ fn photos_to_an_endpoint_by_boto3() {
 }
 
 #[test]
+fn several_instances_by_boto3() {
+    let platform = Platform::start();
+    let photos = platform.home.path("photos");
+    draw(&photos, 6, 2, 2);
+    platform.flow("instances", Some(&photos));
+}
+
+#[test]
 fn tuning_jobs_by_boto3() {
     let platform = Platform::start();
     let photos = platform.home.path("photos");
