@@ -4,18 +4,25 @@
 # installed into bench/out/venv unless BENCH_PYTHON names an interpreter that has it.
 # `bench/run.sh platform [OPTIONS]` runs the platform's numbers alone (bench/platform/run.py), ten minutes, with
 # the clients of bench/platform/requirements.txt; without arguments they come last.
+# `bench/run.sh tuning [OPTIONS]` runs those of tuning, rules, profiler and instances alone (bench/tuning/run.py), about
+# an hour, with the same clients and PyTorch; `make bench` leaves them out.
 # Results: bench/out/results.json and bench/out/results.md; the platform's in
-# bench/out/platform.json; bench/RESULTS.md keeps what was measured.
+# bench/out/platform.json, of tuning in bench/out/tuning.json; bench/RESULTS.md keeps what was measured.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 mkdir -p bench/out
-platform() {
-    local python=${BENCH_PLATFORM_PYTHON:-bench/out/venv-platform/bin/python}
-    if [ ! -x "$python" ]; then
-        "${PYTHON:-python3}" -m venv bench/out/venv-platform
-        bench/out/venv-platform/bin/pip install -q --disable-pip-version-check -r bench/platform/requirements.txt
+# prepare PYTHON VENV REQUIREMENTS: makes the environment, unless the interpreter is there already.
+prepare() {
+    if [ ! -x "$1" ]; then
+        "${PYTHON:-python3}" -m venv "$2"
+        "$2/bin/pip" install -q --disable-pip-version-check -r "$3"
     fi
-    "$python" bench/platform/run.py "$@"
+}
+clients=${BENCH_PLATFORM_PYTHON:-bench/out/venv-platform/bin/python}
+python=${BENCH_PYTHON:-bench/out/venv/bin/python}
+platform() {
+    prepare "$clients" bench/out/venv-platform bench/platform/requirements.txt
+    "$clients" bench/platform/run.py "$@"
 }
 if [ "${1:-}" = platform ]; then
     shift
@@ -28,10 +35,12 @@ if [ ! -d "$data" ] || [ ! -d "$KENNEL_HUB" ]; then
     echo "bench: skipped, there is no $data or no $KENNEL_HUB"
     exit 0
 fi
-python=${BENCH_PYTHON:-bench/out/venv/bin/python}
-if [ ! -x "$python" ]; then
-    "${PYTHON:-python3}" -m venv bench/out/venv
-    bench/out/venv/bin/pip install -q --disable-pip-version-check -r bench/requirements.txt
+prepare "$python" bench/out/venv bench/requirements.txt
+if [ "${1:-}" = tuning ]; then
+    shift
+    prepare "$clients" bench/out/venv-platform bench/platform/requirements.txt
+    BENCH_PYTHON=$python "$clients" bench/tuning/run.py --data "$data" --hub "$KENNEL_HUB" "$@"
+    exit
 fi
 cargo build --release --locked --example load
 "$python" bench/run.py --data "$data" --hub "$KENNEL_HUB" "$@"
