@@ -12,9 +12,35 @@ const MAX_CHANNELS: usize = 64;
 #[derive(Debug, Default)]
 struct Sums {
     images: u64,
+    /// The last step that was seen.
+    step: u64,
     /// Sum and count of values, by channel.
     channels: Vec<(f64, u64)>,
 }
+
+impl Sums {
+    /// The sentence about the channel that is furthest from zero, where that is more than `limit`.
+    fn issue(&self, name: &str, limit: f64) -> Option<String> {
+        let means = self.channels.iter().map(|&(sum, count)| sum / count.max(1) as f64);
+        let (channel, mean) = means.enumerate().max_by(|a, b| a.1.abs().total_cmp(&b.1.abs()))?;
+        (mean.abs() > limit).then(|| {
+            format!(
+                "over {} pictures up to step {} the mean of channel {channel} of `{}` is {}, more than {} from \
+                 zero: the pictures are not normalised as networks expect; hint: divide by 255, subtract the \
+                 data set's mean and divide by its standard deviation, in training and in serving alike",
+                self.images,
+                self.step,
+                shown(name),
+                number(mean),
+                number(limit)
+            )
+        })
+    }
+}
+
+/// Pictures from which a run that has ended is judged, where it had fewer than `threshold_samples`: the mean
+/// of a few is as telling as that of many where nothing was normalised.
+const FEWEST: u64 = 16;
 
 /// CheckInputImages: over `threshold_samples` pictures or more, the mean of a channel is further from zero
 /// than `threshold_mean`.
@@ -64,7 +90,7 @@ impl Rule for CheckInputImages {
         // Of all workers together: it is one data set.
         let sums = self.sums.entry(tensor.name.clone(), Sums::default)?;
         if sums.channels.len() != channels {
-            *sums = Sums { images: 0, channels: vec![(0.0, 0); channels] };
+            *sums = Sums { images: 0, step: 0, channels: vec![(0.0, 0); channels] };
         }
         sums.images += images;
         for (index, values) in tensor.values.chunks_exact(inner).enumerate() {
@@ -72,32 +98,22 @@ impl Rule for CheckInputImages {
             *sum += values.iter().map(|&value| f64::from(value)).sum::<f64>();
             *count += inner as u64;
         }
-        if sums.images < self.samples {
-            return None;
-        }
-        let means = sums.channels.iter().map(|&(sum, count)| sum / count.max(1) as f64);
-        let (channel, mean) = means.enumerate().max_by(|a, b| a.1.abs().total_cmp(&b.1.abs()))?;
-        (mean.abs() > self.mean).then(|| {
-            format!(
-                "over {} pictures up to step {} the mean of channel {channel} of `{}` is {}, more than {} from \
-                 zero: the pictures are not normalised as networks expect; hint: divide by 255, subtract the \
-                 data set's mean and divide by its standard deviation, in training and in serving alike",
-                sums.images,
-                at.step,
-                shown(&tensor.name),
-                number(mean),
-                number(self.mean)
-            )
-        })
+        sums.step = at.step;
+        if sums.images < self.samples { None } else { sums.issue(&tensor.name, self.mean) }
     }
 
     fn finish(&mut self) -> End {
+        let enough = self.samples.min(FEWEST);
+        let short = self.sums.0.iter().filter(|(_, sums)| sums.images >= enough);
+        if let Some(issue) = short.filter_map(|(name, sums)| sums.issue(name, self.mean)).next() {
+            return End::Issue(issue);
+        }
         match self.sums.0.values().map(|sums| sums.images).max() {
             None => missing("no input pictures were", "input_images"),
-            Some(images) if images < self.samples => End::Clean(format!(
+            Some(images) if images < enough => End::Clean(format!(
                 "only {images} pictures were saved, too few to judge (needs {}); hint: save them more often, or \
                  set the parameter `threshold_samples`",
-                self.samples
+                enough
             )),
             Some(_) => End::Clean(String::new()),
         }

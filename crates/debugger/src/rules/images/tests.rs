@@ -44,3 +44,14 @@ fn channels_at_another_place() {
     let said = show(none.as_mut(), Train, 0, &[("x", "", &[2, 2, 2, 3], &values)]).unwrap();
     assert!(said.contains("channel 0 of `x` is 0.3"), "{said}");
 }
+
+#[test]
+fn a_run_that_saved_few_pictures_is_judged_at_its_end() {
+    let off = pictures([0.1, -0.1, -0.3]);
+    let mut images = rule("CheckInputImages", &[]);
+    for step in 0..8 {
+        let tensor = ("images", "input_images", &[2, 3, 2, 2][..], &off[..]);
+        assert_eq!(show(images.as_mut(), Train, step, &[tensor]), None, "sixteen of 500");
+    }
+    assert!(matches!(images.finish(), crate::rules::End::Issue(said) if said.contains("-0.3")));
+}
