@@ -6,6 +6,7 @@
 mod cli;
 mod container;
 mod demo;
+mod instances;
 mod platform;
 mod python;
 mod support;

@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use serde_json::Value;
 
-use crate::support::{Home, PATIENCE, Ran, draw, trained};
+use crate::support::{Home, PATIENCE, Ran, children, draw, trained};
 
 /// A running `kennel up`.
 struct Platform {
@@ -122,19 +122,6 @@ fn log_of(home: &Home) -> String {
     std::fs::read_to_string(home.path("server.log")).unwrap_or_default()
 }
 
-/// Processes whose parent is `pid`.
-fn children(pid: u32) -> Vec<u32> {
-    let Ok(processes) = std::fs::read_dir("/proc") else { return Vec::new() };
-    processes
-        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse::<u32>().ok())
-        .filter(|process| {
-            let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
-            let after = stat.rsplit(')').next().unwrap_or_default();
-            after.split_whitespace().nth(1) == Some(&pid.to_string())
-        })
-        .collect()
-}
-
 #[test]
 fn s3_by_boto3_and_the_aws_command_line() {
     Platform::start().flow("s3", None);
@@ -151,6 +138,14 @@ fn photos_to_an_endpoint_by_boto3() {
     let photos = platform.home.path("photos");
     draw(&photos, 6, 2, 2);
     platform.flow("native", Some(&photos));
+}
+
+#[test]
+fn debugger_and_profiler_by_boto3() {
+    let platform = Platform::start();
+    let photos = platform.home.path("photos");
+    draw(&photos, 6, 2, 2);
+    platform.flow("observed", Some(&photos));
 }
 
 #[test]

@@ -29,12 +29,16 @@ struct Functions {
     finalize: Plain,
 }
 
-/// Where the library is: KENNEL_MPI, or beside the binary. A library that was built without MPI counts as none.
+/// Where the library is: KENNEL_MPI, or beside the binary. A library that was built without MPI counts as none,
+/// and `KENNEL_MPI=off` says that there is to be none.
 ///
 /// # Errors
 /// When there is one that cannot be used.
 pub fn find() -> Result<Option<PathBuf>, CollectiveError> {
     let named = std::env::var_os("KENNEL_MPI").filter(|v| !v.is_empty()).map(PathBuf::from);
+    if named.as_deref() == Some(Path::new("off")) {
+        return Ok(None);
+    }
     let is_named = named.is_some();
     let beside = || std::env::current_exe().ok()?.parent().map(|folder| folder.join(FILE));
     let Some(path) = named.or_else(beside) else { return Ok(None) };
