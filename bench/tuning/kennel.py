@@ -66,10 +66,10 @@ def call(command, env):
     return done.stdout + done.stderr, watch
 
 
-def train(a, cache, output, *options, kennel=KENNEL, data=None, **more):
+def train(a, cache, output, *options, start=(KENNEL,), data=None, **more):
     """`kennel train`: what it said, its metrics.json, and the Watch."""
     output.mkdir(parents=True, exist_ok=True)
-    said, watch = call([kennel, "train", data or a.data, "--backbone", BACKBONE, "--output", output / "model.tar.gz",
+    said, watch = call([*start, "train", data or a.data, "--backbone", BACKBONE, "--output", output / "model.tar.gz",
                         *options], environment(a.hub, cache, **more))
     return said, json.loads((output / "metrics.json").read_text()), watch
 
@@ -109,7 +109,7 @@ class Platform:
         session = boto3.Session(found["AWS_ACCESS_KEY_ID"], found["AWS_SECRET_ACCESS_KEY"],
                                 found.get("AWS_SESSION_TOKEN"), "us-east-1")
         make = lambda service: session.client(service, endpoint_url=self.url)  # noqa: E731
-        self.sagemaker = make("sagemaker")
+        self.sagemaker, self.s3 = make("sagemaker"), make("s3")
         name = make("sts").get_caller_identity()["Arn"].split("/")[1]
         self.role = make("iam").get_role(RoleName=name)["Role"]["Arn"]
 
