@@ -52,6 +52,12 @@ pub fn find() -> Result<Option<PathBuf>, CollectiveError> {
     }
 }
 
+/// Whether a library has MPI in it.
+#[cfg(test)]
+pub(super) fn has_mpi(path: &Path) -> bool {
+    matches!(load(path), Ok(Some(_)))
+}
+
 fn refused(path: &Path, reason: impl Into<String>) -> CollectiveError {
     CollectiveError::Plugin { path: path.to_owned(), reason: reason.into() }
 }

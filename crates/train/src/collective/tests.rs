@@ -37,6 +37,7 @@ fn a_launcher_is_known_by_its_variables() {
     assert_eq!(of(&[("OMPI_COMM_WORLD_SIZE", "4"), ("PMIX_RANK", "1")]), sized(4));
     assert_eq!(of(&[("PMI_SIZE", "2"), ("PMI_RANK", "0")]), sized(2));
     assert_eq!(of(&[("PMIX_RANK", "0")]), Some(Launcher { size: None }));
+    assert_eq!(of(&[("PMIX_RANK", "0"), ("SLURM_STEP_NUM_TASKS", "1")]), sized(1));
     // A script in a Slurm allocation is no instance of several.
     assert_eq!(of(&[("SLURM_NTASKS", "8"), ("SLURM_PROCID", "0")]), None);
     assert_eq!(of(&[("OMPI_COMM_WORLD_SIZE", "many")]), None);
@@ -140,7 +141,7 @@ fn mpi() -> Option<PathBuf> {
         // Tests live in `deps`, the library beside the binary.
         let folder = std::env::current_exe().ok()?.parent()?.parent()?.to_owned();
         let file = folder.join("libkennel_mpi.so");
-        file.is_file().then_some(file)
+        (file.is_file() && super::plugin::has_mpi(&file)).then_some(file)
     });
     let found = plugin.filter(|_| Command::new("mpirun").arg("--version").output().is_ok());
     if found.is_none() {
