@@ -141,6 +141,8 @@ pub struct Outcome {
     /// Why the job failed: the failure file of the first instance that failed, else how it ended; at
     /// most [`FAILURE_CHARACTERS`] characters. None after success and after a stop.
     pub failure: Option<String>,
+    /// How the instance ended that failed first; the others were ended for it.
+    pub first_failure: Option<Exit>,
     /// Ended because [`Training::stop`] asked for it.
     pub stopped: bool,
     /// When the first instance was started.
@@ -251,6 +253,7 @@ impl Training {
             // Only while the runtime goes down.
             Err(e) => Outcome {
                 exits: Vec::new(),
+                first_failure: None,
                 failure: Some(format!("the job was given up: {e}")),
                 stopped: false,
                 started: Instant::now(),
@@ -408,6 +411,7 @@ impl Job {
             last_lines.extend(joined.ok());
         }
         let stopped = stop_wanted;
+        let first_failure = first_failed.map(|(_, exit)| exit).filter(|_| !stopped);
         let failure = match first_failed {
             Some((number, exit)) if !stopped => {
                 let last = last_lines.remove(&number).unwrap_or_default();
@@ -415,7 +419,7 @@ impl Job {
             }
             _ => None,
         };
-        Outcome { exits, failure, stopped, started, ended }
+        Outcome { exits, failure, first_failure, stopped, started, ended }
     }
 }
 

@@ -212,7 +212,7 @@ impl FeatureCache {
         let existing = segments(&self.folder)?;
         if let Some(last) = existing.last() {
             let file = OpenOptions::new().read(true).write(true).open(last)?;
-            if file.try_lock().is_ok() {
+            if lock_soon(&file) {
                 let whole = self.load(last)?;
                 if whole > 0 {
                     file.set_len(whole)?;
@@ -237,6 +237,18 @@ impl FeatureCache {
             }
         }
     }
+}
+
+/// Takes a file's lock if it is free or will be in a moment: a child that this process is just starting holds
+/// a copy of every open file until it runs its own program.
+fn lock_soon(file: &File) -> bool {
+    for _ in 0..10 {
+        if file.try_lock().is_ok() {
+            return true;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
+    false
 }
 
 fn segments(folder: &Path) -> std::io::Result<Vec<PathBuf>> {

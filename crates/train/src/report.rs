@@ -200,7 +200,10 @@ fn facts(out: &mut String, facts: &[(String, String)]) {
     }
     out.push_str("<section>\n<dl class=\"facts\">\n");
     for (name, value) in facts {
-        put(out, format_args!("<div><dt>{}</dt><dd>{}</dd></div>\n", escape(name), with_code(value)));
+        put(
+            out,
+            format_args!("<div><dt>{}</dt><dd>{}</dd></div>\n", escape(name), with_code(value)),
+        );
     }
     out.push_str("</dl>\n</section>\n");
 }

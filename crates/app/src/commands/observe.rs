@@ -79,7 +79,15 @@ impl Rules {
                 }
             }
         }
-        Rules { evaluator: Evaluator::new(specs, &config.tensors, &config.others) }
+        let evaluator = Evaluator::new(specs, &config.tensors, &config.others);
+        // What cannot be evaluated is known at once.
+        let known: Vec<_> = evaluator
+            .verdicts()
+            .into_iter()
+            .filter(|verdict| verdict.status != kennel_debugger::Status::InProgress)
+            .collect();
+        Self::tell(&known);
+        Rules { evaluator }
     }
 
     fn poll(&mut self, now: u64) {

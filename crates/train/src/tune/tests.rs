@@ -158,6 +158,7 @@ fn a_diverging_trial_fails_alone_and_a_bad_name_fails_all() {
     options.plan.space = Space::new(vec![Parameter { name, domain }]).unwrap();
     options.job.train.optimizer = kennel_base::OptimizerKind::Sgd;
     options.job.train.epochs = 40;
+    options.job.train.early_stopping = 0;
     options.job.train.weight_decay = 10.0;
     let (result, _) = go(&options);
     assert_eq!(result.trials[0].state, TrialState::Failed, "{:?}", result.trials);

@@ -261,7 +261,8 @@ impl Run<'_> {
                 true => failure,
                 false => format!("AlgorithmError: {failure}"),
             };
-            let killed = outcome.exits.iter().any(|exit| matches!(exit, Exit::Signal(_)));
+            // What the others ended with follows from the first.
+            let killed = matches!(outcome.first_failure, Some(Exit::Signal(_)));
             return Err(if killed { Halt::Interrupted(reason) } else { Halt::Failed(reason) });
         }
         self.save_checkpoints(request, &folder).await?;

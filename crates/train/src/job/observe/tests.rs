@@ -162,7 +162,7 @@ fn a_head_that_learns_its_few_photos_by_heart_overfits() {
     });
     run.counts = [4; CLASSES];
     run.noise = 6.0;
-    told_apart("Overfit", json!({}), &run);
+    told_apart("Overfit", json!({ "ratio_threshold": "2" }), &run);
     told_apart("Overtraining", json!({}), &run);
 }
 
