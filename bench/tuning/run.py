@@ -78,12 +78,18 @@ def main():
             load = os.getloadavg()[0]
             print(f"== {name} (load before {load:.1f}): {section.__doc__}", flush=True)
             started = time.perf_counter()
+
+            def save(found, name=name, load=load, started=started):
+                # Read again: sections may be measured by several runs of this script.
+                results = json.loads(path.read_text()) if path.exists() else {}
+                results[name] = {"when": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), "load_before": load,
+                                 "took_seconds": time.perf_counter() - started, **found}
+                path.write_text(json.dumps(results, indent=1))
+
+            # Sections that take long save what they have on the way.
+            a.save = save
             found = section(a, pathlib.Path(scratch))
-            # Read again: sections may be measured by several runs of this script.
-            results = json.loads(path.read_text()) if path.exists() else {}
-            results[name] = {"when": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), "load_before": load,
-                             "took_seconds": time.perf_counter() - started, **found}
-            path.write_text(json.dumps(results, indent=1))
+            save(found)
             show(table(found))
 
 

@@ -42,6 +42,7 @@ def section_trials(a, scratch):
         # In the middle, so that a change of the machine's mood shows.
         if round_ == 0:
             peer = pytorch_epoch(a, scratch)
+        a.save({**rows, "peer": peer})
     return {**rows, "peer": peer}
 
 
@@ -92,8 +93,10 @@ def section_bayesian(a, scratch):
         for seed in range(1, a.seeds + 1):
             for strategy, runs in setting["runs"].items():
                 runs.append(one_search(a, scratch, cache, setting, strategy, seed))
+        found = {"trials": a.trials, "seeds": a.seeds, "settings": [s for s in settings if "runs" in s]}
+        a.save(found)
         print(f"  {setting['name']}: " + compare(setting)["text"], flush=True)
-    return {"trials": a.trials, "seeds": a.seeds, "settings": settings}
+    return found
 
 
 def one_search(a, scratch, cache, setting, strategy, seed):
