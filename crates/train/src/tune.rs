@@ -86,11 +86,7 @@ pub struct TrialRecord {
 
 impl TrialRecord {
     fn trial(&self) -> Trial {
-        Trial {
-            values: self.values.clone(),
-            state: self.state.clone(),
-            reports: self.reports.clone(),
-        }
+        Trial { values: self.values.clone(), state: self.state, reports: self.reports.clone() }
     }
 }
 
