@@ -205,6 +205,9 @@ impl Worker<'_> {
         stop: &(dyn Fn() -> bool + Sync),
         limits: &DecodeLimits,
     ) -> Result<(), PipelineError> {
+        // The JPEG decoder spreads a photo over the pool it finds itself in. Here that is this thread alone:
+        // the other cores have photos of their own.
+        let _alone = rayon::ThreadPoolBuilder::new().num_threads(1).use_current_thread().build();
         while !stop() {
             let Some(job) = jobs.get(next.fetch_add(1, Ordering::Relaxed)) else { break };
             let started = Instant::now();

@@ -23,6 +23,8 @@ pub(crate) struct Arguments {
 
 /// How often new tensors are looked for.
 const RULES_EVERY: Duration = Duration::from_millis(500);
+/// How often the job's end is looked for.
+const LOOK_EVERY: Duration = Duration::from_millis(20);
 
 pub(crate) fn run(arguments: Arguments) -> anyhow::Result<()> {
     let text = std::fs::read(&arguments.config)
@@ -52,8 +54,8 @@ pub(crate) fn run(arguments: Arguments) -> anyhow::Result<()> {
             Some(profile) => profile.sample()?,
             None => RULES_EVERY,
         };
-        // The end shall not wait for a long interval.
-        std::thread::sleep(pause.min(RULES_EVERY));
+        // The job waits for this process at its end, and shall not wait for a long interval.
+        std::thread::sleep(pause.min(LOOK_EVERY));
     };
     rules.finish(super::now_us() / 1000);
     if let Some(profile) = profile {
