@@ -1,6 +1,8 @@
 //! A whole training job: photos in, model.tar.gz, metrics.json and report.html out. The command line,
 //! the SageMaker container and later the platform all call [`run`].
 
+mod checks;
+mod error;
 mod instances;
 mod joined;
 mod observe;
@@ -12,27 +14,29 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
-use kennel_base::{Augmentation, ErrorCode, ErrorCoded, TrainOptions};
-use kennel_infer::engine::{self, EngineError};
-use kennel_infer::hub::{self, Backbone, HubError, OpenOptions};
-use kennel_infer::onnx::{self, OnnxError};
-use kennel_infer::package::{Package, PackageError};
-use kennel_infer::pipeline::{self, PipelineError, PipelineOptions};
+use kennel_base::{Augmentation, TrainOptions};
+use kennel_infer::engine;
+use kennel_infer::hub::{self, Backbone, OpenOptions};
+use kennel_infer::onnx;
+use kennel_infer::package::Package;
+use kennel_infer::pipeline::{self, PipelineOptions};
 use kennel_infer::preprocess::{Preprocessor, View};
 use sha2::{Digest, Sha256};
 
-use crate::cache::{CacheError, CacheKey, FeatureCache};
-use crate::collective::{Collective, CollectiveError, Single};
-use crate::dataset::{self, Dataset, DatasetError, Problem, ProblemKind, Split, SplitOptions};
+use crate::cache::{CacheKey, FeatureCache};
+use crate::collective::{Collective, Single};
+use crate::dataset::{self, Dataset, Problem, Split, SplitOptions};
 use crate::evaluate::{Evaluation, evaluate};
 use crate::features::{self, ExtractRequest, Extraction};
-use crate::head::{self, CheckpointError, Epoch, HeadRequest, Share, TrainedHead, Watch, Watched};
+use crate::head::{self, Epoch, HeadRequest, Share, TrainedHead, Watch, Watched};
 use crate::report;
 
+use checks::{check_classes, check_problems, extraction_note, unreadable};
 use instances::{Scanned, SplitPhotos};
 use observe::{Phase, Recorder};
 use outputs::Assembly;
 
+pub use error::JobError;
 pub use joined::{Join, run_joined};
 pub use observe::Observe;
 
@@ -91,94 +95,6 @@ pub enum JobEvent {
         /// Epochs in all.
         epochs: usize,
     },
-}
-
-/// Why a job failed.
-#[derive(Debug, thiserror::Error)]
-pub enum JobError {
-    /// The photos.
-    #[error(transparent)]
-    Dataset(#[from] DatasetError),
-    /// The backbone.
-    #[error(transparent)]
-    Hub(#[from] HubError),
-    /// The graph.
-    #[error(transparent)]
-    Onnx(#[from] OnnxError),
-    /// The engine.
-    #[error(transparent)]
-    Engine(#[from] EngineError),
-    /// Extraction.
-    #[error(transparent)]
-    Pipeline(#[from] PipelineError),
-    /// The cache.
-    #[error(transparent)]
-    Cache(#[from] CacheError),
-    /// The checkpoint.
-    #[error(transparent)]
-    Checkpoint(#[from] CheckpointError),
-    /// The package.
-    #[error(transparent)]
-    Package(#[from] PackageError),
-    /// The instances that work together.
-    #[error(transparent)]
-    Collective(#[from] CollectiveError),
-    /// The folder in which instances meet.
-    #[error(
-        "the instances cannot meet in `{path}`: {source}\nhint: check its permissions and free space"
-    )]
-    Join {
-        /// The folder.
-        path: PathBuf,
-        /// The system's words.
-        source: std::io::Error,
-    },
-    /// No training photo was left.
-    #[error(
-        "no photo is left to train on\nhint: `kennel data inspect DIR` says what is wrong with each"
-    )]
-    NothingToTrain,
-    /// The loss became infinite.
-    #[error(
-        "training diverged in epoch {epoch} at learning rate {rate:e}: the loss is no number\nhint: lower `--learning-rate`"
-    )]
-    Diverged {
-        /// Epoch, from 1.
-        epoch: usize,
-        /// Learning rate of the step.
-        rate: f64,
-    },
-    /// A signal stopped the job.
-    #[error("interrupted: {state}\nhint: run the same command again to go on from there")]
-    Interrupted {
-        /// What is kept.
-        state: String,
-    },
-    /// Kennel's own fault.
-    #[error("internal error: {reason}\nhint: report it")]
-    Internal {
-        /// What happened.
-        reason: String,
-    },
-}
-
-impl ErrorCoded for JobError {
-    fn code(&self) -> ErrorCode {
-        match self {
-            JobError::Dataset(e) => e.code(),
-            JobError::Hub(e) => e.code(),
-            JobError::Onnx(e) => e.code(),
-            JobError::Engine(e) => e.code(),
-            JobError::Package(e) => e.code(),
-            JobError::Collective(e) => e.code(),
-            JobError::Pipeline(_) | JobError::Internal { .. } | JobError::Join { .. } => {
-                ErrorCode::Internal
-            }
-            JobError::Cache(_) | JobError::Checkpoint(_) => ErrorCode::Internal,
-            JobError::NothingToTrain | JobError::Diverged { .. } => ErrorCode::InvalidInput,
-            JobError::Interrupted { .. } => ErrorCode::Interrupted,
-        }
-    }
 }
 
 /// What a job made.
@@ -660,79 +576,6 @@ fn usable(dataset: &Dataset) -> (Vec<(usize, Problem)>, Vec<bool>) {
         }
     }
     (problems, used)
-}
-
-fn unreadable(path: PathBuf, reason: &str) -> Problem {
-    Problem { path, kind: ProblemKind::Unreadable, reason: reason.to_owned(), action: "not used" }
-}
-
-fn extraction_note(extraction: &Extraction) -> String {
-    if extraction.computed == 0 {
-        return format!("all {} feature vectors came from the cache", extraction.cached);
-    }
-    let seconds = extraction.elapsed.as_secs_f64().max(1e-9);
-    format!(
-        "{} feature vectors computed in {seconds:.1} s ({:.0} per second), {} from the cache",
-        extraction.computed,
-        extraction.computed as f64 / seconds,
-        extraction.cached
-    )
-}
-
-fn check_problems(
-    dataset: &Dataset,
-    problems: &[(usize, Problem)],
-    max_bad: f64,
-    warnings: &mut Vec<String>,
-) -> Result<(), DatasetError> {
-    let of_kind = |kind| problems.iter().filter(move |(_, p)| p.kind == kind);
-    let bad = of_kind(ProblemKind::Unreadable).count();
-    if let Some((_, first)) = of_kind(ProblemKind::Unreadable).next() {
-        if bad as f64 > max_bad * dataset.photos.len() as f64 {
-            return Err(DatasetError::TooManyBad {
-                bad,
-                total: dataset.photos.len(),
-                allowed: max_bad,
-                first: first.path.display().to_string(),
-                reason: first.reason.clone(),
-            });
-        }
-        warnings.push(format!(
-            "{bad} photos cannot be read and are not used; the first: `{}`: {}",
-            first.path.display(),
-            first.reason
-        ));
-    }
-    for (kind, text) in [
-        (ProblemKind::AcrossSplits, "also stand in another split and are used in one only"),
-        (ProblemKind::TwoClasses, "stand under two classes and are not used"),
-        (ProblemKind::Duplicate, "are copies and are used once"),
-    ] {
-        let count = of_kind(kind).count();
-        if let Some((_, first)) = of_kind(kind).next() {
-            warnings.push(format!("{count} photos {text}; the first: `{}`", first.path.display()));
-        }
-    }
-    Ok(())
-}
-
-fn check_classes(dataset: &Dataset, labels: &[usize], warnings: &mut Vec<String>) {
-    let mut counts = vec![0usize; dataset.classes.len()];
-    for &label in labels {
-        counts[label] += 1;
-    }
-    for (class, &count) in dataset.classes.iter().zip(&counts) {
-        if count == 0 {
-            warnings.push(format!("class `{}` has no training photo", class.key));
-        }
-    }
-    let largest = counts.iter().max().copied().unwrap_or(0);
-    let smallest = counts.iter().filter(|c| **c > 0).min().copied().unwrap_or(0);
-    if smallest > 0 && largest >= 5 * smallest {
-        warnings.push(format!(
-            "the largest class has {largest} training photos, the smallest {smallest}; consider `--class-weights`"
-        ));
-    }
 }
 
 /// SHA-256 over the sorted (split, class, content) of every photo used.

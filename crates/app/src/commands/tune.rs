@@ -131,7 +131,7 @@ pub(crate) fn run(arguments: Arguments) -> anyhow::Result<()> {
             goal: objective.goal(),
             seed: head.seed,
             max_trials: arguments.trials,
-            parallel: arguments.parallel.unwrap_or_else(kennel_infer::pipeline::cores).max(1),
+            parallel: arguments.parallel.unwrap_or_else(kennel_infer::pipeline::cores),
             early_stopping: arguments.stop_early,
             completion: Completion {
                 target: arguments.target,

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use kennel_base::{ErrorCode, ErrorCoded};
 use kennel_infer::photo::encode_jpeg;
 use kennel_infer::pipeline;
 

@@ -65,27 +65,13 @@ impl ObserveArguments {
             })
             .collect();
         if !rules.is_empty() {
-            let names = [
-                "weights",
-                "biases",
-                "gradients",
-                "losses",
-                "metrics",
-                "inputs",
-                "outputs",
-                "labels",
-                "relu_output",
-                "input_images",
-            ];
-            let collections: Vec<Value> =
-                names.iter().map(|name| json!({ "CollectionName": name })).collect();
             members.insert("DebugRuleConfigurations".to_owned(), json!(rules));
+            // No collections: the platform adds those that rules look at.
             members.insert(
                 "DebugHookConfig".to_owned(),
                 json!({
                     "S3OutputPath": output,
                     "HookParameters": { "save_interval": self.save_interval.to_string() },
-                    "CollectionConfigurations": collections,
                 }),
             );
         }

@@ -132,12 +132,14 @@ impl Wishes {
 
     /// The files of `input/config` that the hooks of scripts and the native trainer read, in SageMaker's
     /// form. Rules of the native algorithm bring the collections that they look at; a script's hook saves
-    /// what its definition says, and everything where it says nothing.
+    /// what its definition lists, and everything where it lists nothing.
     pub(super) fn files(&self, native: bool) -> BTreeMap<String, Value> {
         let mut files = BTreeMap::new();
         let rules = !self.debug_rule_configurations.is_empty();
         let hook = self.debug_hook_config.clone();
-        let all = rules && (native || hook.is_none());
+        let lists =
+            |hook: &Value| hook.get("CollectionConfigurations").is_some_and(Value::is_array);
+        let all = rules && (native || !hook.as_ref().is_some_and(lists));
         if let Some(mut hook) = hook.or_else(|| rules.then(|| json!({}))) {
             if let Value::Object(hook) = &mut hook {
                 hook.entry("LocalPath").or_insert(json!("/opt/ml/output/tensors"));
