@@ -26,6 +26,8 @@ OPERATIONS = {
         CreatePolicyVersion GetPolicyVersion ListPolicyVersions DeletePolicyVersion
         SetDefaultPolicyVersion SimulatePrincipalPolicy SimulateCustomPolicy
         GenerateServiceLastAccessedDetails GetServiceLastAccessedDetails
+        GetServiceLastAccessedDetailsWithEntities
+        GetContextKeysForCustomPolicy GetContextKeysForPrincipalPolicy
         CreateUser GetUser ListUsers DeleteUser UpdateUser
         CreateAccessKey ListAccessKeys DeleteAccessKey UpdateAccessKey GetAccessKeyLastUsed
         AttachUserPolicy DetachUserPolicy ListAttachedUserPolicies
@@ -55,6 +57,26 @@ OPERATIONS = {
     "cloudwatch": """
         PutMetricData GetMetricStatistics GetMetricData ListMetrics
         PutMetricAlarm DescribeAlarms DescribeAlarmHistory SetAlarmState DeleteAlarms
+    """,
+    "lambda": """
+        CreateFunction GetFunction GetFunctionConfiguration ListFunctions DeleteFunction
+        UpdateFunctionCode UpdateFunctionConfiguration
+        PublishVersion ListVersionsByFunction
+        CreateAlias GetAlias UpdateAlias DeleteAlias ListAliases
+        PutFunctionConcurrency GetFunctionConcurrency DeleteFunctionConcurrency
+        PutProvisionedConcurrencyConfig GetProvisionedConcurrencyConfig
+        ListProvisionedConcurrencyConfigs DeleteProvisionedConcurrencyConfig
+        GetAccountSettings AddPermission RemovePermission GetPolicy
+        CreateFunctionUrlConfig GetFunctionUrlConfig UpdateFunctionUrlConfig
+        DeleteFunctionUrlConfig ListFunctionUrlConfigs
+        PutFunctionEventInvokeConfig UpdateFunctionEventInvokeConfig GetFunctionEventInvokeConfig
+        DeleteFunctionEventInvokeConfig ListFunctionEventInvokeConfigs
+        PublishLayerVersion GetLayerVersion GetLayerVersionByArn ListLayers ListLayerVersions
+        DeleteLayerVersion TagResource UntagResource ListTags Invoke InvokeAsync
+    """,
+    "cloudtrail": "LookupEvents",
+    "accessanalyzer": """
+        StartPolicyGeneration GetGeneratedPolicy ListPolicyGenerations CancelPolicyGeneration
     """,
     "application-autoscaling": """
         RegisterScalableTarget DescribeScalableTargets DeregisterScalableTarget
@@ -118,6 +140,8 @@ def model(service, names):
     for name in sorted(names):
         given = full["operations"][name]
         out = {"method": given["http"]["method"], "uri": given["http"]["requestUri"]}
+        if given["http"].get("responseCode", 200) != 200:
+            out["status"] = given["http"]["responseCode"]
         for key in ("input", "output"):
             if key in given:
                 out[key] = given[key]["shape"]

@@ -34,7 +34,7 @@ pub fn decode(
     Ok(input)
 }
 
-fn malformed(message: impl Into<String>) -> ServiceError {
+pub(crate) fn malformed(message: impl Into<String>) -> ServiceError {
     ServiceError::new("SerializationException", 400, message)
 }
 
@@ -54,7 +54,7 @@ pub(crate) fn join(path: &str, name: &str) -> String {
     if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") }
 }
 
-fn convert(
+pub(crate) fn convert(
     model: &ServiceModel,
     at: usize,
     value: Value,
@@ -193,7 +193,7 @@ pub fn answer(
     }
 }
 
-fn write(model: &ServiceModel, at: usize, value: &Value, out: &mut Vec<u8>) {
+pub(crate) fn write(model: &ServiceModel, at: usize, value: &Value, out: &mut Vec<u8>) {
     let kind = model.shape(at).map(|shape| &shape.kind);
     match (kind, value) {
         (Some(Kind::Structure(structure)), Value::Object(map)) => {
@@ -221,6 +221,9 @@ fn write(model: &ServiceModel, at: usize, value: &Value, out: &mut Vec<u8>) {
             }
             out.push(b']');
         }
+        (Some(Kind::Timestamp), Value::Number(number)) if is_iso8601(model, at) => {
+            scalar(&time::iso(number.as_f64().unwrap_or_default()), out);
+        }
         (Some(Kind::Timestamp), Value::Number(number)) => {
             let millis = (number.as_f64().unwrap_or_default() * 1000.0).round() / 1000.0;
             if millis.fract() == 0.0 && millis.abs() < 9e15 {
@@ -231,6 +234,10 @@ fn write(model: &ServiceModel, at: usize, value: &Value, out: &mut Vec<u8>) {
         }
         (_, value) => scalar(value, out),
     }
+}
+
+fn is_iso8601(model: &ServiceModel, at: usize) -> bool {
+    model.shape(at).is_some_and(|shape| shape.timestamp_format.as_deref() == Some("iso8601"))
 }
 
 fn object<'a>(

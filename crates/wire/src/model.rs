@@ -46,6 +46,8 @@ pub struct Operation {
     pub method: String,
     /// The path, with `{labels}` in REST protocols.
     pub uri: String,
+    /// The HTTP status of an answer that went well.
+    pub status: u16,
     pub(crate) input: Option<usize>,
     pub(crate) output: Option<usize>,
     /// The element around the result in the query protocol.
@@ -105,7 +107,7 @@ pub(crate) struct Member {
 pub(crate) struct Reference {
     pub(crate) shape: usize,
     pub(crate) wire_name: Option<String>,
-    /// In REST protocols `header`, `uri` or `statusCode`; else in the body.
+    /// In REST protocols `header`, `uri`, `querystring` or `statusCode`; else in the body.
     pub(crate) location: Option<String>,
     pub(crate) timestamp_format: Option<String>,
 }
@@ -148,7 +150,7 @@ macro_rules! embedded {
 }
 
 /// An empty prefix or version: not of that protocol.
-static MODELS: [Embedded; 7] = [
+static MODELS: [Embedded; 10] = [
     embedded!("sts", "sts", "", "2011-06-15"),
     embedded!("iam", "iam", "", "2010-05-08"),
     embedded!("sagemaker", "sagemaker", "SageMaker", ""),
@@ -156,7 +158,18 @@ static MODELS: [Embedded; 7] = [
     embedded!("logs", "logs", "Logs_20140328", ""),
     embedded!("cloudwatch", "monitoring", "GraniteServiceVersion20100801", "2010-08-01"),
     embedded!("application-autoscaling", "application-autoscaling", "AnyScaleFrontendService", ""),
+    embedded!("lambda", "lambda", "", ""),
+    embedded!("accessanalyzer", "access-analyzer", "", ""),
+    embedded!(
+        "cloudtrail",
+        "cloudtrail",
+        "com.amazonaws.cloudtrail.v20131101.CloudTrail_20131101",
+        ""
+    ),
 ];
+
+/// Signing names of the services that speak REST-JSON and are routed by their model.
+const REST: [&str; 2] = ["lambda", "access-analyzer"];
 
 impl Embedded {
     fn model(&self) -> Option<&ServiceModel> {
@@ -194,6 +207,16 @@ impl ServiceModel {
     /// The query service of a scope: `sts`, `iam`, `monitoring`.
     pub fn query_service(scope: &str) -> Option<&'static ServiceModel> {
         MODELS.iter().find(|m| m.signing_name == scope && !m.query_version.is_empty())?.model()
+    }
+
+    /// The REST-JSON service of a scope: `lambda`, `access-analyzer`.
+    pub fn rest_service(scope: &str) -> Option<&'static ServiceModel> {
+        REST.contains(&scope).then(|| ServiceModel::by_name(scope))?
+    }
+
+    /// All operations that Kennel has a model of, in no order.
+    pub(crate) fn all_operations(&self) -> impl Iterator<Item = &Operation> {
+        self.operations.values()
     }
 
     /// An operation that Kennel has a model of.
@@ -238,6 +261,11 @@ impl ServiceModel {
             Kind::Structure(structure) => Some(structure),
             _ => None,
         }
+    }
+
+    /// The shape of a modelled error.
+    pub(crate) fn error_structure(&self, code: &str) -> Option<&Structure> {
+        self.structure(*self.errors.get(code)?)
     }
 
     /// The names of a modelled error in JSON and in the query protocol, from either.

@@ -35,8 +35,20 @@ pub enum Route {
         /// The endpoint's name, percent-decoded.
         endpoint: String,
     },
-    /// Lambda's REST API, routed further by the service.
-    Lambda,
+    /// A REST-JSON service (Lambda, Access Analyzer), routed further by [`crate::rest::route`].
+    RestJson {
+        /// The service.
+        service: &'static ServiceModel,
+    },
+    /// A function's own address, `/_lambda-url/ID/…`: open or signed, as the function says.
+    FunctionUrl {
+        /// The address's id.
+        id: String,
+        /// What follows it, from the slash on, as it came.
+        path: String,
+    },
+    /// A function's code by the address that GetFunction answers: the address itself is the permission.
+    FunctionCode,
     /// S3: scope `s3`, or no sign of another service (presigned with version 2, anonymous).
     S3,
     /// A service or target that Kennel does not have.
@@ -49,8 +61,9 @@ impl Route {
         match self {
             Route::Json { service, .. }
             | Route::Query { service }
-            | Route::Rest { service, .. } => Some(&service.signing_name),
-            Route::Lambda => Some("lambda"),
+            | Route::Rest { service, .. }
+            | Route::RestJson { service } => Some(&service.signing_name),
+            Route::FunctionUrl { .. } | Route::FunctionCode => Some("lambda"),
             Route::S3 => Some("s3"),
             Route::Unknown(_) => None,
         }
@@ -61,7 +74,12 @@ impl Route {
         match self {
             Route::Json { service, .. } => json::error(Some(service), error, request_id),
             Route::Query { service } => query::error(Some(service), error, request_id),
-            Route::Rest { .. } | Route::Lambda => rest::json_error(error, request_id),
+            Route::Rest { service, .. } | Route::RestJson { service } => {
+                rest::json_error(Some(service), error, request_id)
+            }
+            Route::FunctionUrl { .. } | Route::FunctionCode => {
+                rest::json_error(None, error, request_id)
+            }
             Route::S3 => rest::xml_error(error, resource, request_id),
             Route::Unknown(unknown) if unknown.json => json::error(None, error, request_id),
             Route::Unknown(_) => query::error(None, error, request_id),
@@ -89,8 +107,22 @@ impl Unknown {
     }
 }
 
+/// Where the functions' own addresses begin.
+pub const FUNCTION_URL: &str = "/_lambda-url/";
+/// Where the addresses of functions' code begin.
+pub const FUNCTION_CODE: &str = "/_lambda-code/";
+
 /// Resolves a request by `X-Amz-Target`, the signature's scope and the path, in this order.
 pub fn resolve(parts: &Parts) -> Route {
+    // No bucket's name begins with an underscore.
+    if let Some(rest) = parts.uri.path().strip_prefix(FUNCTION_URL) {
+        let (id, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+        let path = if path.is_empty() { "/" } else { path };
+        return Route::FunctionUrl { id: clip(id), path: path.to_owned() };
+    }
+    if parts.uri.path().starts_with(FUNCTION_CODE) {
+        return Route::FunctionCode;
+    }
     if let Some(target) = header(&parts.headers, "x-amz-target") {
         let known = target.rsplit_once('.').and_then(|(prefix, operation)| {
             Some((ServiceModel::by_target_prefix(prefix)?, operation))
@@ -118,11 +150,11 @@ pub fn resolve(parts: &Parts) -> Route {
     };
     match scope.service.as_str() {
         "s3" => Route::S3,
-        "lambda" => Route::Lambda,
         "sagemaker" => runtime(parts.uri.path()),
-        other => match ServiceModel::query_service(other) {
-            Some(service) => Route::Query { service },
-            None => Route::Unknown(Unknown { json: false, asked: clip(other) }),
+        other => match (ServiceModel::rest_service(other), ServiceModel::query_service(other)) {
+            (Some(service), _) => Route::RestJson { service },
+            (None, Some(service)) => Route::Query { service },
+            (None, None) => Route::Unknown(Unknown { json: false, asked: clip(other) }),
         },
     }
 }

@@ -37,6 +37,8 @@ pub(crate) type Body = S3Body;
 
 /// Bytes of a call's input at most; AWS's JSON and query services take about as much.
 const MAX_CALL: usize = 4 << 20;
+/// Bytes of a call that brings a function's code: 50 MB of zip in base64, and the rest of the call.
+const MAX_CODE: usize = 72 << 20;
 /// Bytes of an invocation at most: 25 MB, as SageMaker Runtime takes today (botocore's model still says
 /// 6,291,456).
 const MAX_INVOCATION: usize = 25 << 20;
@@ -100,7 +102,7 @@ struct Inner {
 enum Protocol {
     Json(&'static ServiceModel),
     Query(&'static ServiceModel),
-    RestJson,
+    RestJson(&'static ServiceModel),
 }
 
 /// What is known of a call by the time it is recorded.
@@ -192,23 +194,26 @@ impl Gateway {
                 let outcome = self.query(service, &parts, body, &mut call).await;
                 encode(Protocol::Query(service), outcome, &call)
             }
-            Route::Rest { operation, endpoint, .. } => {
+            Route::Rest { service, operation, endpoint } => {
                 call.service = "sagemaker";
                 call.action = format!("sagemaker:{operation}");
                 match self.invoke(operation, endpoint, parts, body, &mut call).await {
                     Ok(response) => (response, None),
-                    Err(error) => encode(Protocol::RestJson, Err(error), &call),
+                    Err(error) => encode(Protocol::RestJson(service), Err(error), &call),
                 }
             }
-            Route::Lambda => {
+            Route::RestJson { service } => {
+                call.service = service_name(service);
+                call.action = call.service.to_owned();
+                let outcome = self.rest(service, &parts, body, &mut call).await;
+                encode(Protocol::RestJson(service), outcome, &call)
+            }
+            Route::FunctionUrl { .. } | Route::FunctionCode => {
                 call.service = "lambda";
-                call.action = format!("lambda:{} {}", parts.method, parts.uri.path());
-                let outcome = self.authenticate("lambda", &parts, body, MAX_CALL, &mut call).await;
-                let error = match outcome {
-                    Ok(_) => ServiceError::not_implemented("lambda", parts.uri.path()),
-                    Err(error) => error,
-                };
-                encode(Protocol::RestJson, Err(error), &call)
+                call.action = "lambda:InvokeFunctionUrl".to_owned();
+                let error = ServiceError::not_implemented("lambda", "InvokeFunctionUrl");
+                let encoded = rest::json_error(None, &error, &call.request_id);
+                (respond(encoded), Some(error.code))
             }
             Route::Unknown(unknown) => {
                 call.action = unknown.asked.clone();
@@ -257,6 +262,32 @@ impl Gateway {
         let input = query::decode(service, operation, &fields)?;
         let output = self.call(service, operation, &context, input).await?;
         Ok(query::answer(service, operation, &output, &call.request_id))
+    }
+
+    async fn rest(
+        &self,
+        service: &'static ServiceModel,
+        parts: &Parts,
+        body: Incoming,
+        call: &mut Call,
+    ) -> Result<Encoded, ServiceError> {
+        let query = parts.uri.query().unwrap_or_default();
+        let routed = rest::route(service, parts.method.as_str(), parts.uri.path(), query);
+        let name = routed.as_ref().map_or("", |routed| routed.operation.name.as_str());
+        let limit = match name {
+            "CreateFunction" | "UpdateFunctionCode" | "PublishLayerVersion" => MAX_CODE,
+            _ => MAX_CALL,
+        };
+        if !name.is_empty() {
+            call.action = format!("{}:{name}", call.service);
+        }
+        let (context, body) =
+            self.authenticate(&service.signing_name, parts, body, limit, call).await?;
+        let routed = routed?;
+        let body = body::inflate(&parts.headers, body, limit)?;
+        let input = rest::decode(service, &routed, &parts.headers, &body)?;
+        let output = self.call(service, routed.operation, &context, input).await?;
+        Ok(rest::answer(service, routed.operation, &output, &call.request_id))
     }
 
     async fn call(
@@ -530,7 +561,9 @@ fn encode(
             let encoded = match protocol {
                 Protocol::Json(model) => json::error(Some(model), &error, &call.request_id),
                 Protocol::Query(model) => query::error(Some(model), &error, &call.request_id),
-                Protocol::RestJson => rest::json_error(&error, &call.request_id),
+                Protocol::RestJson(model) => {
+                    rest::json_error(Some(model), &error, &call.request_id)
+                }
             };
             (respond(encoded), Some(error.code))
         }

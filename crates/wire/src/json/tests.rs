@@ -174,7 +174,7 @@ fn errors_have_a_type_and_cloudwatch_the_query_code_too() {
         ]
         .join("\n\n")
     );
-    let rest = crate::rest::json_error(&in_use, "id-1");
+    let rest = crate::rest::json_error(None, &in_use, "id-1");
     assert!(rest.headers.contains(&("x-amzn-ErrorType", "ResourceInUse".to_owned())));
     assert_eq!(text(&rest), r#"{"Message":"taken","Extra":3}"#);
     let xml = crate::rest::xml_error(&ServiceError::access_denied("<no>"), "/b/a&b", "id-1");

@@ -39,9 +39,15 @@ struct RawModel {
 struct RawOperation {
     method: String,
     uri: String,
+    #[serde(default = "ok")]
+    status: u16,
     input: Option<String>,
     output: Option<String>,
     wrapper: Option<String>,
+}
+
+fn ok() -> u16 {
+    200
 }
 
 #[derive(Deserialize)]
@@ -112,6 +118,7 @@ pub(crate) fn parse(text: &str) -> Result<ServiceModel, ParseError> {
                 name: name.clone(),
                 method: given.method,
                 uri: given.uri,
+                status: given.status,
                 input: index(given.input)?,
                 output: index(given.output)?,
                 wrapper: given.wrapper,

@@ -14,7 +14,9 @@ fn route(method: &str, target: &str, headers: &[(&str, &str)]) -> String {
         Route::Rest { service, operation, endpoint } => {
             format!("rest {} {operation} {endpoint}", service.name)
         }
-        Route::Lambda => "lambda".to_owned(),
+        Route::RestJson { service } => format!("rest-json {}", service.name),
+        Route::FunctionUrl { id, path } => format!("function url {id} {path}"),
+        Route::FunctionCode => "function code".to_owned(),
         Route::S3 => "s3".to_owned(),
         Route::Unknown(unknown) => format!("unknown {} {}", unknown.json, unknown.asked),
     }
@@ -36,7 +38,9 @@ fn requests_find_their_service() {
     assert_eq!(by_scope("POST", "/", "sts"), "query sts");
     assert_eq!(by_scope("POST", "/", "iam"), "query iam");
     assert_eq!(by_scope("POST", "/", "monitoring"), "query cloudwatch");
-    assert_eq!(by_scope("GET", "/2015-03-31/functions", "lambda"), "lambda");
+    assert_eq!(by_scope("GET", "/2015-03-31/functions", "lambda"), "rest-json lambda");
+    let policies = by_scope("PUT", "/policy/generation", "access-analyzer");
+    assert_eq!(policies, "rest-json accessanalyzer");
     assert_eq!(by_scope("POST", "/", "ec2"), "unknown false ec2");
     assert_eq!(
         by_scope("POST", "/endpoints/d%6Fgs/invocations", "sagemaker"),
@@ -61,6 +65,13 @@ fn targets_go_before_scopes() {
     assert_eq!(json("AnyScaleFrontendService.X"), "json application-autoscaling X");
     assert_eq!(json("DynamoDB_20120810.GetItem"), "unknown true DynamoDB_20120810.GetItem");
     assert_eq!(json("nothing"), "unknown true nothing");
+}
+
+#[test]
+fn functions_own_addresses_need_no_signature() {
+    assert_eq!(route("GET", "/_lambda-url/abc/x%20y?q=1", &[]), "function url abc /x%20y");
+    assert_eq!(route("POST", "/_lambda-url/abc", &[]), "function url abc /");
+    assert_eq!(route("GET", "/_lambda-code/f?e=1", &[]), "function code");
 }
 
 #[test]
