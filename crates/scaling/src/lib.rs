@@ -1,0 +1,14 @@
+//! How much may run, and when: the arithmetic of concurrency, as decisions. Pure: time, settings and
+//! calls go in, a decision with its reason comes out.
+//!
+//! - [`concurrency`]: which invocation of a Lambda function is admitted, onto which kind of environment,
+//!   and why the others are throttled.
+//! - [`routing`]: which version a call through a weighted alias reaches.
+//! - [`retry`]: when an asynchronous invocation is tried again, and when it is given up.
+//!
+//! Nothing here reads a clock, waits or does I/O: time comes in as milliseconds, randomness as a number
+//! that the caller drew. The same calls in the same order give the same answers.
+
+pub mod concurrency;
+pub mod retry;
+pub mod routing;
