@@ -64,7 +64,7 @@ fn every_operation_of_a_rest_service_is_found_by_its_own_address() {
         let model = ServiceModel::rest_service(service).unwrap();
         for name in model.operation_names() {
             let operation = model.operation(name).unwrap();
-            let address = operation.uri.replace('{', "").replace('}', "");
+            let address = operation.uri.replace(['{', '}'], "");
             let (path, query) = split(&address);
             let call = route(model, &operation.method, path, query).unwrap();
             assert_eq!(call.operation.name, name, "{address}");
