@@ -1,12 +1,18 @@
-//! The policy language: parse and validate. Pure: no I/O, no clock.
+//! The policy language: parse, validate and evaluate. Pure: no I/O, no clock.
 //!
-//! [`policy::Document`] is a policy as the author wrote it, typed; [`trust`] decides whether a role's
-//! trust policy lets somebody take the role. Evaluation of identity policies is not built yet.
+//! [`policy::Document`] is a policy as the author wrote it, typed; [`evaluate`] decides whether a request is
+//! allowed by all policies about it, and says why; [`trust`] decides whether a role's trust policy lets
+//! somebody take the role.
 
 mod arn;
+pub mod evaluate;
 mod glob;
 pub mod policy;
 pub mod trust;
 
 pub use arn::{Arn, ArnError, ArnPattern};
+pub use evaluate::{
+    Context, Decision, Outcome, Policies, Policy, PolicyType, Principal, Request, StatementRef,
+    Trace, decide, explain,
+};
 pub use glob::matches;

@@ -9,6 +9,7 @@ mod json;
 mod parse;
 mod write;
 
+pub(crate) use condition::date as parse_date;
 pub use condition::{Condition, ConditionValue, IpNet, Operator, Quantifier, Typed};
 
 use crate::ArnPattern;
@@ -194,6 +195,20 @@ pub enum PrincipalPattern {
     Federated(String),
     /// `{"CanonicalUser": "…"}`, S3 only.
     CanonicalUser(String),
+}
+
+impl std::fmt::Display for PrincipalPattern {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            PrincipalPattern::Everyone => f.write_str("*"),
+            PrincipalPattern::AnyAws => f.write_str("AWS:*"),
+            PrincipalPattern::Account(id) | PrincipalPattern::UniqueId(id) => write!(f, "AWS:{id}"),
+            PrincipalPattern::Arn(arn) => write!(f, "AWS:{arn}"),
+            PrincipalPattern::Service(name) => write!(f, "Service:{name}"),
+            PrincipalPattern::Federated(name) => write!(f, "Federated:{name}"),
+            PrincipalPattern::CanonicalUser(id) => write!(f, "CanonicalUser:{id}"),
+        }
+    }
 }
 
 /// One statement.
