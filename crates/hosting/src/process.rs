@@ -18,10 +18,12 @@ use std::time::Duration;
 use kennel_base::{ErrorCode, ErrorCoded};
 use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::io::AsyncWriteExt;
+use tokio::process::{ChildStderr, ChildStdout};
 use tokio::sync::{OnceCell, mpsc, oneshot, watch};
 
 use crate::Command;
 use crate::launch::{LaunchSpec, Mount, SUBCOMMAND, Stage};
+pub(crate) use lines::Splitter;
 pub use lines::{Line, Lines, MAX_LINE, Stream};
 use sampler::{Group, Sampler};
 pub use sampler::{MemoryExceeded, Usage};
@@ -181,6 +183,13 @@ impl Drop for Shared {
     }
 }
 
+/// The unread output of a child.
+#[derive(Debug)]
+pub(crate) struct Pipes {
+    pub(crate) stdout: Option<ChildStdout>,
+    pub(crate) stderr: Option<ChildStderr>,
+}
+
 #[derive(Debug)]
 struct Spawn {
     command: tokio::process::Command,
@@ -266,6 +275,17 @@ impl Launcher {
     /// not exist) is seen as exit code [`launch::FAILED`](crate::launch::FAILED) with the reason as the
     /// last line.
     pub async fn spawn(&self, spec: ProcessSpec) -> Result<(Process, Lines), ProcessError> {
+        let (process, pipes) = self.spawn_piped(spec).await?;
+        let lines = lines::read(pipes.stdout, pipes.stderr, process.exit.clone());
+        Ok((process, lines))
+    }
+
+    /// As [`Launcher::spawn`], for who reads the pipes himself. They must be read, or the child stands
+    /// still once they are full.
+    pub(crate) async fn spawn_piped(
+        &self,
+        spec: ProcessSpec,
+    ) -> Result<(Process, Pipes), ProcessError> {
         let line = message(&Stage::Launch(specification(&spec)?))?;
         let sentinel = self.shared.sentinel.get_or_try_init(|| self.start_sentinel()).await?;
         let mut command = self.stage();
@@ -284,7 +304,7 @@ impl Launcher {
         let _ = sentinel.send(format!("+{}\n", pid.as_raw_nonzero()));
         self.shared.sampler.add(Arc::clone(&group));
         let (exited, exit) = watch::channel(None);
-        let lines = lines::read(child.stdout.take(), child.stderr.take(), exit.clone());
+        let pipes = Pipes { stdout: child.stdout.take(), stderr: child.stderr.take() };
         let input = child.stdin.take();
         let own = Arc::clone(&group);
         tokio::spawn(async move {
@@ -298,7 +318,7 @@ impl Launcher {
         });
         let identity =
             Identity { pid: pid.as_raw_nonzero().get(), start: sampler::start_time(pid) };
-        Ok((Process { identity, group, exit, _launcher: self.clone() }, lines))
+        Ok((Process { identity, group, exit, _launcher: self.clone() }, pipes))
     }
 }
 
@@ -425,7 +445,13 @@ impl Process {
         self.group.usage()
     }
 
-    fn signal(&self, signal: Signal) {
+    /// The most memory that the child and all it started have used together, as sampled.
+    pub(crate) fn peak_memory(&self) -> u64 {
+        self.group.peak_memory()
+    }
+
+    /// Sends a signal to the group, unless it has ended.
+    pub(crate) fn signal(&self, signal: Signal) {
         // INVARIANT: a group that has ended is not signalled, its number may be somebody else's.
         if self.exit().is_none()
             && let Err(e) = kill_process_group(self.group.pid(), signal)

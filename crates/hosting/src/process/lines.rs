@@ -98,13 +98,13 @@ async fn pump(
 
 /// Cuts bytes into lines of bounded length.
 #[derive(Debug, Default)]
-pub(super) struct Splitter {
+pub(crate) struct Splitter {
     line: Vec<u8>,
 }
 
 impl Splitter {
     /// Takes bytes and gives the lines that they complete.
-    pub(super) fn push(&mut self, bytes: &[u8]) -> Vec<String> {
+    pub(crate) fn push(&mut self, bytes: &[u8]) -> Vec<String> {
         let mut complete = Vec::new();
         let mut pieces = bytes.split(|byte| *byte == b'\n').peekable();
         while let Some(piece) = pieces.next() {
@@ -118,7 +118,7 @@ impl Splitter {
     }
 
     /// What is left without an end of line.
-    pub(super) fn finish(&mut self) -> Option<String> {
+    pub(crate) fn finish(&mut self) -> Option<String> {
         (!self.line.is_empty()).then(|| self.take())
     }
 

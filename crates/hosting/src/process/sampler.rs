@@ -38,6 +38,7 @@ pub(super) struct Group {
 #[derive(Debug, Default)]
 struct GroupState {
     usage: Usage,
+    peak: u64,
     exceeded: Option<MemoryExceeded>,
 }
 
@@ -54,6 +55,10 @@ impl Group {
         lock(&self.state).usage
     }
 
+    pub(super) fn peak_memory(&self) -> u64 {
+        lock(&self.state).peak
+    }
+
     pub(super) fn exceeded(&self) -> Option<MemoryExceeded> {
         lock(&self.state).exceeded
     }
@@ -63,6 +68,7 @@ impl Group {
         let mut state = lock(&self.state);
         state.usage.cpu_seconds = state.usage.cpu_seconds.max(usage.cpu_seconds);
         state.usage.rss_bytes = usage.rss_bytes;
+        state.peak = state.peak.max(usage.rss_bytes);
         let Some(limit) = self.limit else { return };
         if usage.rss_bytes <= limit || state.exceeded.is_some() {
             return;
