@@ -19,12 +19,13 @@
 //!   that reaches the version the alias points to, also by number or through another alias. A version has
 //!   one configuration at most, on itself or on one alias. Under a weighted alias the second version
 //!   runs on demand.
-//! - *Not ready yet.* While environments are being made, the configuration already takes its concurrency
-//!   (AWS: counted "even while idle"); calls run on demand, and only count as spill-over once there is at
-//!   least one ready environment that they could have missed.
+//! - *Not ready yet.* A configuration takes its concurrency at once, but AWS gives access to none of the
+//!   environments that were asked for before all of them are ready. Until then calls run on demand, or in
+//!   those of the configuration before it. Calls count as spill-over only where there is a provisioned
+//!   environment that they could have missed.
 //! - *Request rate.* Ten requests a second for each unit of concurrency, as a token bucket that holds one
-//!   second's worth and refills continuously. A throttled call takes nothing. Provisioned: ten for each
-//!   ready environment, the excess spills over. Reserved: ten for each reserved unit, all calls of the
+//!   second's worth and refills continuously: the first second of a burst may so see twice as many. A
+//!   throttled call takes nothing. Provisioned: ten for each ready environment, the excess spills over. Reserved: ten for each reserved unit, all calls of the
 //!   function. All others share ten for each unit of the unreserved pool. The whole account can so never
 //!   exceed ten times its concurrency, which is the documented limit. Asynchronous invocations have no
 //!   request rate limit, says the page of quotas: [`Ledger::admit_asynchronous`].
@@ -48,7 +49,7 @@ use std::collections::BTreeMap;
 
 pub use error::{Reason, SettingError, Throttle};
 pub use function::Provisioned;
-use function::{Config, Function, Share};
+use function::{Function, Share};
 use meter::Meter;
 
 /// The name that AWS gives the unpublished version.
@@ -186,15 +187,18 @@ impl Ledger {
                 });
             }
         }
-        self.change(function, |state| state.reserved = reserved);
+        self.change(function, |state| {
+            state.removed = false;
+            state.reserved = reserved;
+        });
         Ok(())
     }
 
     /// Puts a provisioned concurrency configuration of `requested` environments of `version` on `qualifier`,
     /// which is that version's number or an alias that points to it; replaces the one that was there.
     ///
-    /// Environments that are ready stay so while the version stays. When the version of an alias changes,
-    /// none is ready until [`Ledger::set_allocated`] says so.
+    /// Environments that may be used stay so while the version stays. When the version of an alias changes,
+    /// none may until [`Ledger::set_allocated`] has said that the new version has them all.
     ///
     /// # Errors
     ///
@@ -213,15 +217,6 @@ impl Ledger {
             return Err(SettingError::Unpublished);
         }
         let state = self.functions.get(function);
-        if let Some(state) = state
-            && let Some(other) = state.qualifier_of(version).filter(|other| *other != qualifier)
-        {
-            return Err(if other != version && qualifier == version {
-                SettingError::VersionHasProvisionedAlias
-            } else {
-                SettingError::AlreadyProvisioned
-            });
-        }
         let reserved = state.and_then(|state| state.reserved);
         let own = state
             .and_then(|state| state.configs.get(qualifier))
@@ -245,25 +240,32 @@ impl Ledger {
                 }
             }
         }
+        if let Some(state) = state
+            && state.qualifier_of(version).is_some_and(|other| other != qualifier)
+        {
+            return Err(if qualifier == version {
+                SettingError::VersionHasProvisionedAlias
+            } else {
+                SettingError::AlreadyProvisioned
+            });
+        }
         self.configs += 1;
         let number = self.configs;
-        self.change(function, |state| match state.configs.get_mut(qualifier) {
-            Some(config) if config.version == version => config.requested = requested,
-            _ => {
-                state.retire(qualifier);
-                state.configs.insert(qualifier.to_owned(), Config::new(number, version, requested));
-            }
+        self.change(function, |state| {
+            state.removed = false;
+            state.provide(number, qualifier, version, requested);
         });
         Ok(())
     }
 
-    /// Says how many environments of a configuration are ready. Without effect where there is no such
-    /// configuration: it may have been removed while they were being made.
+    /// Says how many environments of a configuration there are by now. They may be used as soon as they are
+    /// as many as were asked for; a number that falls, because one has died, counts at once. Without effect
+    /// where there is no such configuration: it may have been removed while they were being made.
     pub fn set_allocated(&mut self, function: &str, qualifier: &str, allocated: u32) {
         if let Some(config) =
             self.functions.get_mut(function).and_then(|state| state.configs.get_mut(qualifier))
         {
-            config.allocated = allocated;
+            config.set_allocated(allocated);
         }
     }
 
@@ -286,11 +288,10 @@ impl Ledger {
         }
     }
 
-    /// Admits or throttles one synchronous invocation of `version`, which the caller has resolved from
-    /// `qualifier` (see [`crate::routing::pick`]) and knows to exist.
+    /// Admits or throttles one synchronous invocation of `version`, which the caller has resolved from the
+    /// qualifier of the call (see [`crate::routing::pick`]) and knows to exist.
     ///
     /// `idle_on_demand` says that a warm on-demand environment of that version waits: no growth is used then.
-    /// `qualifier` is what was called. It does not change the answer: environments belong to versions.
     ///
     /// # Errors
     ///
@@ -300,7 +301,6 @@ impl Ledger {
         now_ms: i64,
         function: &str,
         version: &str,
-        _qualifier: Option<&str>,
         idle_on_demand: bool,
     ) -> Result<Ticket, Throttle> {
         self.decide(Call { now_ms, function, version, idle_on_demand, rated: true })
@@ -317,7 +317,6 @@ impl Ledger {
         now_ms: i64,
         function: &str,
         version: &str,
-        _qualifier: Option<&str>,
         idle_on_demand: bool,
     ) -> Result<Ticket, Throttle> {
         self.decide(Call { now_ms, function, version, idle_on_demand, rated: false })

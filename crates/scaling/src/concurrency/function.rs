@@ -15,8 +15,10 @@ pub struct Provisioned<'a> {
     pub version: &'a str,
     /// Environments asked for.
     pub requested: u32,
-    /// Environments that are ready.
+    /// Environments that there are.
     pub allocated: u32,
+    /// Environments that calls may use: 0 until for the first time all that were asked for are there.
+    pub ready: u32,
     /// Environments that run an invocation.
     pub in_use: u32,
 }
@@ -25,20 +27,22 @@ pub struct Provisioned<'a> {
 pub(crate) struct Config {
     /// Tells this configuration from one that replaces it.
     number: u64,
-    pub(crate) version: String,
+    version: String,
     pub(crate) requested: u32,
-    pub(crate) allocated: u32,
+    allocated: u32,
+    ready: u32,
     in_use: u32,
     rate: Meter,
 }
 
 impl Config {
-    pub(crate) fn new(number: u64, version: &str, requested: u32) -> Self {
+    fn new(number: u64, version: &str, requested: u32) -> Self {
         Self {
             number,
             version: version.to_owned(),
             requested,
             allocated: 0,
+            ready: 0,
             in_use: 0,
             rate: Meter::default(),
         }
@@ -50,13 +54,25 @@ impl Config {
             version: &self.version,
             requested: self.requested,
             allocated: self.allocated,
+            ready: self.ready,
             in_use: self.in_use,
         }
     }
 
-    /// Environments that may be used: more can be ready than are wanted, just after a reduction.
-    fn usable(&self) -> u32 {
-        self.allocated.min(self.requested)
+    fn set_requested(&mut self, requested: u32) {
+        self.requested = requested;
+        self.settle();
+    }
+
+    pub(crate) fn set_allocated(&mut self, allocated: u32) {
+        self.allocated = allocated;
+        self.settle();
+    }
+
+    /// More environments count once all of them are there, fewer at once.
+    fn settle(&mut self) {
+        let complete = self.allocated >= self.requested;
+        self.ready = if complete { self.requested } else { self.ready.min(self.allocated) };
     }
 
     /// What it holds of its function's or the account's concurrency: idle environments count, and so do
@@ -131,6 +147,17 @@ impl Function {
         }
     }
 
+    /// Puts a configuration on `qualifier`: another number on the same version, or a new one.
+    pub(crate) fn provide(&mut self, number: u64, qualifier: &str, version: &str, requested: u32) {
+        match self.configs.get_mut(qualifier) {
+            Some(config) if config.version == version => config.set_requested(requested),
+            _ => {
+                self.retire(qualifier);
+                self.configs.insert(qualifier.to_owned(), Config::new(number, version, requested));
+            }
+        }
+    }
+
     /// Takes a configuration away; what runs on it goes on as on demand.
     pub(crate) fn retire(&mut self, qualifier: &str) {
         if let Some(config) = self.configs.remove(qualifier) {
@@ -180,10 +207,9 @@ impl Function {
         if let Some((qualifier, config)) =
             self.configs.iter_mut().find(|(_, config)| config.version == call.version)
         {
-            spillover = config.allocated > 0;
-            if config.in_use < config.usable()
-                && let Some(config_rate) =
-                    spend(config.rate, call, u64::from(config.usable()), limits)
+            spillover = config.ready > 0;
+            if config.in_use < config.ready
+                && let Some(config_rate) = spend(config.rate, call, u64::from(config.ready), limits)
             {
                 config.in_use += 1;
                 config.rate = config_rate;
