@@ -119,6 +119,10 @@ pub enum SettingError {
     /// A configuration on a version to which an alias with a configuration points.
     #[error("Version is pointed by a Provisioned Concurrency alias")]
     VersionHasProvisionedAlias,
+    /// A configuration on an alias that routes to two versions. The ledger knows no weights and never says so;
+    /// its caller does. (Weights may be put on an alias that has a configuration already.)
+    #[error("Alias with weights can not be used with Provisioned Concurrency")]
+    WeightedAlias,
 }
 
 impl SettingError {
@@ -134,7 +138,8 @@ impl SettingError {
             | Self::ProvisionedAboveReserved
             | Self::ProvisionedAboveUnreserved { .. }
             | Self::ProvisionedBelowUnreservedMinimum { .. }
-            | Self::Unpublished => "InvalidParameterValueException",
+            | Self::Unpublished
+            | Self::WeightedAlias => "InvalidParameterValueException",
         }
     }
 }

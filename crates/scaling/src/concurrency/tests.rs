@@ -236,8 +236,8 @@ fn aws_example_of_the_account_s_request_rate() {
             }
         }
     }
-    // 10,000 a second and the 10,000 that the bucket held.
-    assert_eq!(admitted, 50_000 - 10, "the last millisecond's inflow has not come");
+    // 10,000 that the bucket held, and 10 in each of the 3,999 milliseconds from the first call to the last.
+    assert_eq!(admitted, 10_000 + 39_990);
     assert!(ledger.admit(NOW + 3_999, "g", LATEST, true).is_err(), "the pool's rate is shared");
     assert!(
         ledger.admit_asynchronous(NOW + 3_999, "g", LATEST, true).is_ok(),
@@ -330,6 +330,22 @@ fn what_runs_goes_on_when_a_setting_shrinks() {
     b.release(&mut ledger);
     assert_eq!(ledger.running("b"), 400);
     assert_eq!(call(&mut ledger, NOW, "b", "1", 1).counts(), [0, 0, 0, 1]);
+}
+
+#[test]
+fn calls_that_outlive_their_configuration_s_reduction_use_the_pool() {
+    let mut ledger = patient(1_000);
+    provision(&mut ledger, "f", "1", 80);
+    let calls = call(&mut ledger, NOW, "f", "1", 80);
+    assert_eq!(calls.counts(), [80, 0, 0, 0]);
+    ledger.set_reserved("idle", Some(890)).unwrap_err();
+    ledger.set_reserved("idle", Some(820)).unwrap();
+    ledger.set_provisioned("f", "1", "1", 10).unwrap();
+    // 170 are unreserved, and 70 of them are used by calls for which there is no configuration any more.
+    assert_eq!((ledger.unreserved(), ledger.provisioned_in_use("f", "1")), (170, 80));
+    assert_eq!(call(&mut ledger, NOW, "g", "1", 120).counts(), [0, 100, 0, 20]);
+    calls.release(&mut ledger);
+    assert_eq!(call(&mut ledger, NOW, "g", "1", 120).counts(), [0, 70, 0, 50]);
 }
 
 #[test]

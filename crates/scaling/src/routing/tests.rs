@@ -15,6 +15,9 @@ fn a_call_reaches_the_other_version_as_often_as_its_weight_says() {
     assert_eq!(pick("1", &weights, f64::NAN), "1");
 }
 
+/// The alias's version, its weights, and AWS's error and message.
+type Case = (&'static str, &'static [(&'static str, f64)], &'static str, String);
+
 #[test]
 fn weights_that_aws_refuses_in_its_words() {
     let value = "at 'routingConfig.additionalVersionWeights' failed to satisfy constraint: Map";
@@ -23,7 +26,7 @@ fn weights_that_aws_refuses_in_its_words() {
     let digits = "keys must satisfy constraint: [Member must have length less than or equal to 1024, Member must \
                   have length greater than or equal to 1, Member must satisfy regular expression pattern: [0-9]+, \
                   Member must not be null]";
-    let cases: [(&str, &[(&str, f64)], &str, String); 6] = [
+    let cases: [Case; 6] = [
         (
             "1",
             &[("2", 0.5), ("3", 0.5)],

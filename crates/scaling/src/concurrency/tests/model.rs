@@ -150,11 +150,11 @@ fn limits() -> Limits {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(1_500))]
+    #![proptest_config(ProptestConfig::with_cases(1_000))]
 
     /// Settings in any order under load: the ledger answers as the model does, and what it promises holds.
     #[test]
-    fn agrees_with_counting(ops in prop::collection::vec(op(), 1..150)) {
+    fn agrees_with_counting(ops in prop::collection::vec(op(), 1..300)) {
         let limits = limits();
         let (mut ledger, mut model) = (Ledger::new(limits), Model::default());
         let mut tickets: Vec<Ticket> = Vec::new();
