@@ -337,6 +337,11 @@ impl Ledger {
         self.limits.account.saturating_sub(committed)
     }
 
+    /// The functions that have settings or run, by name.
+    pub fn functions(&self) -> impl Iterator<Item = &str> {
+        self.functions.keys().map(String::as_str)
+    }
+
     /// The reserved concurrency of `function`.
     pub fn reserved(&self, function: &str) -> Option<u32> {
         self.functions.get(function).and_then(|state| state.reserved)
