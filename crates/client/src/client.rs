@@ -40,6 +40,8 @@ pub enum Service {
     Runtime,
     /// CloudWatch Logs.
     Logs,
+    /// AWS Lambda.
+    Lambda,
 }
 
 impl Service {
@@ -52,6 +54,7 @@ impl Service {
             // Invocations are signed as `sagemaker`.
             Service::SageMaker | Service::Runtime => "sagemaker",
             Service::Logs => "logs",
+            Service::Lambda => "lambda",
         }
     }
 
@@ -64,6 +67,7 @@ impl Service {
             Service::SageMaker => format!("api.sagemaker.{region}.amazonaws.com"),
             Service::Runtime => format!("runtime.sagemaker.{region}.amazonaws.com"),
             Service::Logs => format!("logs.{region}.amazonaws.com"),
+            Service::Lambda => format!("lambda.{region}.amazonaws.com"),
         }
     }
 }
@@ -95,6 +99,8 @@ pub struct Client {
     target: Target,
     agent: ureq::Agent,
     options: ClientOptions,
+    /// Longest time of one try, from the first byte out to the last byte in.
+    limit: Option<Duration>,
 }
 
 /// What a request carries.
@@ -174,7 +180,7 @@ impl Client {
         if target.endpoint.is_some() {
             config = config.proxy(None);
         }
-        Client { agent: config.build().into(), target, options }
+        Client { agent: config.build().into(), target, options, limit: None }
     }
 
     /// Whom it talks to.
@@ -187,6 +193,12 @@ impl Client {
     pub fn with_credentials(mut self, credentials: Credentials) -> Client {
         self.target.credentials = credentials;
         self
+    }
+
+    /// The same client and its connections, with an end to how long one try takes in all.
+    #[must_use]
+    pub fn limited(&self, limit: Duration) -> Client {
+        Client { limit: Some(limit), ..self.clone() }
     }
 
     /// Calls an operation of a JSON 1.1 service.
@@ -214,12 +226,29 @@ impl Client {
             payload: Payload::Bytes(body.to_string().into_bytes()),
             idempotent: reads(operation),
         };
-        let answer = self.bytes(&request)?;
+        self.value(&request)
+    }
+
+    /// Calls an operation of a service that speaks REST with JSON bodies; `path` is encoded.
+    pub(crate) fn rest(
+        &self,
+        service: Service,
+        operation: &str,
+        method: http::Method,
+        path: &str,
+        body: Option<&Value>,
+    ) -> Result<Value, ClientError> {
+        self.value(&rest_request(service, operation, method, path, body))
+    }
+
+    /// The answer as JSON; an empty one is null.
+    fn value(&self, request: &Request) -> Result<Value, ClientError> {
+        let answer = self.bytes(request)?;
         if answer.is_empty() {
             return Ok(Value::Null);
         }
         serde_json::from_slice(&answer).map_err(|e| ClientError::Answer {
-            operation: request.operation,
+            operation: request.operation.clone(),
             reason: e.to_string(),
         })
     }
@@ -325,7 +354,8 @@ impl Client {
         self.read(request, response)
     }
 
-    fn read(
+    /// The body of an answer to `request`.
+    pub(crate) fn read(
         &self,
         request: &Request,
         response: http::Response<ureq::Body>,
@@ -396,13 +426,13 @@ impl Client {
         }
         let sent = match &request.payload {
             Payload::Empty if matches!(request.method, http::Method::POST | http::Method::PUT) => {
-                self.agent.run(builder.body(&[][..]).map_err(|e| bad(e.to_string()))?)
+                self.run(builder.body(&[][..]).map_err(|e| bad(e.to_string()))?)
             }
             Payload::Empty => {
-                self.agent.run(builder.body(SendBody::none()).map_err(|e| bad(e.to_string()))?)
+                self.run(builder.body(SendBody::none()).map_err(|e| bad(e.to_string()))?)
             }
             Payload::Bytes(bytes) => {
-                self.agent.run(builder.body(bytes.as_slice()).map_err(|e| bad(e.to_string()))?)
+                self.run(builder.body(bytes.as_slice()).map_err(|e| bad(e.to_string()))?)
             }
             Payload::File { path, length, .. } => {
                 let file = std::fs::File::open(path).map_err(ClientError::file("read", path))?;
@@ -410,7 +440,7 @@ impl Client {
                 // by the service because its hash differs.
                 let body = SendBody::from_owned_reader(file.take(*length));
                 builder = builder.header("content-length", length.to_string());
-                self.agent.run(builder.body(body).map_err(|e| bad(e.to_string()))?)
+                self.run(builder.body(body).map_err(|e| bad(e.to_string()))?)
             }
         };
         let response = sent.map_err(|e| self.transport(request, &e))?;
@@ -425,6 +455,19 @@ impl Client {
         Err(ClientError::Service(Box::new(failure)))
     }
 
+    fn run(
+        &self,
+        request: http::Request<impl ureq::AsSendBody>,
+    ) -> Result<http::Response<ureq::Body>, ureq::Error> {
+        match self.limit {
+            None => self.agent.run(request),
+            limit => {
+                let request = self.agent.configure_request(request).timeout_global(limit).build();
+                self.agent.run(request)
+            }
+        }
+    }
+
     fn transport(&self, request: &Request, error: &ureq::Error) -> ClientError {
         let refused = matches!(error, ureq::Error::Io(e) if e.kind() == std::io::ErrorKind::ConnectionRefused)
             || matches!(error, ureq::Error::ConnectionFailed);
@@ -437,6 +480,33 @@ impl Client {
         }
         let (operation, reason) = (request.operation.clone(), error.to_string());
         ClientError::Transport { operation, host, reason }
+    }
+}
+
+/// A call of a REST service with a JSON body or none.
+pub(crate) fn rest_request(
+    service: Service,
+    operation: &str,
+    method: http::Method,
+    path: &str,
+    body: Option<&Value>,
+) -> Request {
+    let (headers, payload) = match body {
+        Some(body) => (
+            vec![("content-type".to_owned(), "application/json".to_owned())],
+            Payload::Bytes(body.to_string().into_bytes()),
+        ),
+        None => (Vec::new(), Payload::Empty),
+    };
+    Request {
+        operation: format!("{}:{operation}", service.scope()),
+        service,
+        method,
+        host_prefix: None,
+        path: path.to_owned(),
+        headers,
+        payload,
+        idempotent: reads(operation),
     }
 }
 

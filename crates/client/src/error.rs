@@ -5,18 +5,24 @@ use serde_json::Value;
 
 /// An error that a service answered.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{operation}: {message} ({code}, HTTP {status}{})", id(.request_id))]
+#[error("{operation}: {message}{} ({code}, HTTP {status}{})", words(.original), id(.request_id))]
 pub struct ServiceFailure {
     /// AWS's code, e.g. `ValidationException`.
     pub code: String,
     /// What the service says.
     pub message: String,
+    /// What the model behind an endpoint said, where its words came along.
+    pub original: Option<String>,
     /// HTTP status.
     pub status: u16,
     /// The service's id of the request, where it sent one.
     pub request_id: Option<String>,
     /// What was asked for, e.g. `sagemaker:DescribeEndpoint`.
     pub operation: String,
+}
+
+fn words(original: &Option<String>) -> String {
+    original.as_ref().map_or_else(String::new, |words| format!(": {words}"))
 }
 
 fn id(request_id: &Option<String>) -> String {
@@ -155,6 +161,7 @@ pub(crate) fn failure(
     let mut found = ServiceFailure {
         code: String::new(),
         message: String::new(),
+        original: None,
         status,
         request_id,
         operation: operation.to_owned(),
@@ -165,9 +172,7 @@ pub(crate) fn failure(
         };
         found.code = text(&["__type", "code", "Code"]).to_owned();
         found.message = text(&["message", "Message", "errorMessage"]).to_owned();
-        if let Some(original) = json.get("OriginalMessage").and_then(Value::as_str) {
-            found.message = format!("{}: {original}", found.message);
-        }
+        found.original = json.get("OriginalMessage").and_then(Value::as_str).map(str::to_owned);
     } else if let Ok(root) = crate::xml::parse(body) {
         let error = root.child("Error").unwrap_or(&root);
         found.code = error.text("Code").unwrap_or_default().to_owned();

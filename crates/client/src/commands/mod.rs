@@ -3,6 +3,7 @@
 mod bucket;
 mod deploy;
 mod endpoint;
+mod function;
 mod invoke;
 mod job;
 mod logs;
@@ -39,6 +40,8 @@ pub enum Command {
     Model(model::Arguments),
     /// Endpoints: ls, show, scale, logs, rm
     Endpoint(endpoint::Arguments),
+    /// Lambda functions: list, create, deploy-classifier, invoke, describe, concurrency, delete
+    Function(Box<function::Arguments>),
     /// Log groups: groups, tail
     Logs(logs::Arguments),
     /// Put a model.tar.gz behind an endpoint and wait until it serves
@@ -63,6 +66,7 @@ pub fn run(command: Command) -> Result<(), ClientError> {
         Command::Tuning(arguments) => tuning::run(arguments),
         Command::Model(arguments) => model::run(arguments),
         Command::Endpoint(arguments) => endpoint::run(arguments),
+        Command::Function(arguments) => function::run(*arguments),
         Command::Logs(arguments) => logs::run(arguments),
         Command::Deploy(arguments) => deploy::run(&arguments),
         Command::Invoke(arguments) => invoke::run(&arguments),

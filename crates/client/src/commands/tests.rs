@@ -37,6 +37,13 @@ fn the_command_line_is_sound() {
         "k logs tail g --follow",
         "k deploy m.tar.gz --name e --update",
         "k invoke e --url https://x/y.jpg",
+        "k function ls --json",
+        "k function create f --dir d --handler a.b --runtime python3.12 --role r --env A=1 --env B=",
+        "k function deploy-classifier --endpoint e --aws --region us-east-1",
+        "k function invoke f --payload @x.json --qualifier live --log",
+        "k function logs f --follow",
+        "k function concurrency f --no-reserved",
+        "k function publish f --alias live",
     ] {
         Cli::try_parse_from(good.split(' ')).unwrap_or_else(|e| panic!("{good}: {e}"));
     }
@@ -49,6 +56,10 @@ fn the_command_line_is_sound() {
         "k invoke e",
         "k invoke e p.jpg --url u",
         "k deploy m --update",
+        "k function create f --handler a.b --runtime python3.12 --role r",
+        "k function create f --zip z --dir d --handler a.b --runtime python3.12 --role r",
+        "k function create f --dir d --handler a.b --runtime r --role r --env =1",
+        "k function deploy-classifier",
     ] {
         assert!(Cli::try_parse_from(bad.split(' ')).is_err(), "{bad}");
     }

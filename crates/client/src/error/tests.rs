@@ -22,7 +22,8 @@ fn rest_json_errors_have_their_code_in_a_header() {
     let body = r#"{"Message":"Received client error","OriginalMessage":"no photo"}"#;
     let found = of(424, &headers, body);
     assert_eq!(found.code, "ModelError");
-    assert_eq!(found.message, "Received client error: no photo");
+    assert_eq!(found.message, "Received client error");
+    assert_eq!(found.to_string(), "s:Op: Received client error: no photo (ModelError, HTTP 424)");
 }
 
 #[test]
