@@ -212,7 +212,7 @@ pub struct Policies {
 /// Decides. Takes no lock, reads no clock, and allocates only for policy variables and odd requests.
 pub fn decide(request: &Request<'_>, policies: &Policies) -> Decision {
     let lowered = Lowered::new(request.action);
-    let ask = Ask::new(request, lowered.as_str());
+    let ask = Ask::new(request, policies, lowered.as_str());
     let mut found = Found::new(policies);
     visit(policies, |policy, side, level| {
         for (index, rule) in policy.0.compiled.rules_for(ask.vendor) {
@@ -252,12 +252,17 @@ pub(crate) struct Ask<'a> {
     pub(crate) name: &'a str,
     /// The resource's parts; `None` when it is no ARN.
     pub(crate) arn: Option<[&'a str; 5]>,
+    /// Has the one who asks a permissions boundary?
+    pub(crate) bounded: bool,
 }
 
 impl<'a> Ask<'a> {
-    fn new(request: &'a Request<'a>, lowered: &'a str) -> Self {
+    fn new(request: &'a Request<'a>, policies: &Policies, lowered: &'a str) -> Self {
         let (vendor, name) = lowered.split_once(':').unwrap_or((lowered, ""));
-        Ask { request, vendor, name, arn: arn_parts(request.resource) }
+        let attached =
+            matches!(request.principal, Principal::User { .. } | Principal::Session { .. });
+        let bounded = attached && policies.boundary.is_some();
+        Ask { request, vendor, name, arn: arn_parts(request.resource), bounded }
     }
 }
 

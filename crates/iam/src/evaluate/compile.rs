@@ -155,7 +155,7 @@ impl Rule {
             (Some(Scope::NotIn(list)), PolicyType::Resource | PolicyType::ResourceControl) => {
                 let excepted = match self.effect {
                     Effect::Allow => list.iter().any(|pattern| pattern.matches(who).is_some()),
-                    Effect::Deny => excepted_from_deny(list, who),
+                    Effect::Deny => !ask.bounded && excepted_from_deny(list, who),
                 };
                 (!excepted).then_some(Grant::Direct)
             }
@@ -177,7 +177,7 @@ impl Rule {
 }
 
 /// AWS looks at the account, then the role, then the session; a deny spares only whom the list names at each
-/// step: <https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_elements_notprincipal.html>.
+/// step, and never who has a permissions boundary: <https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_elements_notprincipal.html>.
 fn excepted_from_deny(list: &[Who], who: Principal<'_>) -> bool {
     let named = |grant: Grant| list.iter().any(|pattern| pattern.matches(who) == Some(grant));
     let everyone = list.iter().any(|pattern| matches!(pattern, Who::Everyone));

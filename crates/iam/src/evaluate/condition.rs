@@ -170,6 +170,11 @@ impl Check {
                     None => negated,
                 };
         };
+        // To a quantifier, empty texts are no values.
+        let empty = self.quantifier.is_some() && values.iter().all(String::is_empty);
+        if empty {
+            return self.quantifier == Some(Quantifier::ForAllValues);
+        }
         let hit = |value: &String| self.wanted.iter().any(|w| self.matches(w, value, context));
         match self.quantifier {
             Some(Quantifier::ForAllValues) => values.iter().all(|v| hit(v) != negated),

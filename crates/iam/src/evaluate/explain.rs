@@ -104,7 +104,7 @@ pub struct ConditionTrace {
 /// Decides as [`super::decide`] does, and tells how.
 pub fn explain(request: &Request<'_>, policies: &Policies) -> Trace {
     let lowered = request.action.to_ascii_lowercase();
-    let ask = Ask::new(request, &lowered);
+    let ask = Ask::new(request, policies, &lowered);
     let mut found = Found::new(policies);
     let mut traces = Vec::new();
     visit(policies, |policy, side, level| {
