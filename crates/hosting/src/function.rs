@@ -5,7 +5,9 @@
 //! asks for its next event until there is one. docs/adr/0019 says how and why.
 
 mod exchange;
+mod members;
 mod output;
+mod peer;
 mod runtime_api;
 #[cfg(test)]
 mod tests;
@@ -23,11 +25,15 @@ use tokio::net::TcpListener;
 use tokio::sync::{Mutex, Semaphore};
 
 use crate::Command;
-use crate::launch::Mount;
+use crate::launch::{Isolation, Mount};
 use crate::process::{Exit, Identity, Launcher, MemoryExceeded, ProcessError, ProcessSpec};
 use exchange::{Event, Exchange, Init, Reply};
+use members::Mark;
 pub use output::{MAX_OUTPUT, OutputLine};
 pub use runtime_api::MAX_ANSWER;
+
+/// The variable that tells a runtime where its API is.
+const ADDRESS: &str = "AWS_LAMBDA_RUNTIME_API";
 
 /// How long an environment may run on after its answer when it does not ask for the next event.
 const LATE_FREEZE: Duration = Duration::from_millis(50);
@@ -52,6 +58,8 @@ pub struct EnvironmentOptions {
     pub mounts_optional: bool,
     /// Variables that are set only when the mounts were made.
     pub mounted_environment: BTreeMap<String, String>,
+    /// Walls around it; none without.
+    pub isolation: Option<Isolation>,
     /// Bytes of memory that the environment may use.
     pub memory_limit: Option<u64>,
     /// How long it may take until it asks for its first event: 10 s in Lambda.
@@ -65,6 +73,7 @@ impl Default for EnvironmentOptions {
             mounts: Vec::new(),
             mounts_optional: false,
             mounted_environment: BTreeMap::new(),
+            isolation: None,
             memory_limit: None,
             init_timeout: Duration::from_secs(10),
         }
@@ -217,19 +226,33 @@ impl Environment {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let mut command = options.command;
         let address = listener.local_addr()?.to_string();
-        command.environment.insert("AWS_LAMBDA_RUNTIME_API".to_owned(), address);
+        let mark = Arc::new(Mark::new(ADDRESS, &address));
+        command.environment.insert(ADDRESS.to_owned(), address);
         let spec = ProcessSpec {
             command,
             mounts: options.mounts,
             mounts_optional: options.mounts_optional,
             mounted_environment: options.mounted_environment,
             memory_limit: options.memory_limit,
+            isolation: options.isolation,
+            adopts: true,
         };
         let (process, pipes) = launcher.spawn_piped(spec).await?;
         let output = Arc::new(output::Output::new(pipes)?);
         let exchange = Arc::new(Exchange::new(process, started));
         let connections = Arc::new(Semaphore::new(runtime_api::MAX_CONNECTIONS as usize));
-        let server = runtime_api::serve(listener, Arc::clone(&exchange), Arc::clone(&connections));
+        let server = runtime_api::serve(
+            listener,
+            Arc::clone(&exchange),
+            Arc::clone(&mark),
+            Arc::clone(&connections),
+        );
+        let mut exit = exchange.process().exits();
+        // Outlives the environment: what has left its group is killed when its leader is gone.
+        tokio::spawn(async move {
+            let _ = exit.wait_for(Option::is_some).await;
+            let _ = tokio::task::spawn_blocking(move || mark.kill_all()).await;
+        });
         let mut tasks = vec![tokio::spawn(server)];
         tasks.extend(output.pump());
         Ok(Environment {
@@ -266,7 +289,8 @@ impl Environment {
         let left = self.init_timeout.saturating_sub(self.exchange.started().elapsed());
         let exit = tokio::select! {
             biased;
-            _ = init.wait_for(|init| !matches!(init, Init::Running)) => None,
+            // What it answers is a lock, which must not live on in the other branches.
+            () = async { drop(init.wait_for(|init| !matches!(init, Init::Running)).await) } => None,
             exit = self.ended() => {
                 self.last_words().await;
                 Some(exit)

@@ -9,8 +9,10 @@
 //! groups of all children when the server is gone. The death signal alone reaches only the direct
 //! child, not what that child started.
 
+mod isolation;
 mod mounts;
 mod sentinel;
+mod syscalls;
 #[cfg(test)]
 mod tests;
 
@@ -22,6 +24,8 @@ use std::process::{ExitCode, Stdio};
 
 use rustix::process::{Resource, Rlimit, Signal};
 use serde::{Deserialize, Serialize};
+
+pub use isolation::Isolation;
 
 /// The hidden subcommand of `kennel` that is to call [`run`].
 pub const SUBCOMMAND: &str = "__launch";
@@ -42,6 +46,9 @@ pub struct Mount {
     pub source: PathBuf,
     /// Where the child sees it: an absolute path, which need not exist on this machine.
     pub target: PathBuf,
+    /// The child sees it, but cannot change it there.
+    #[serde(default)]
+    pub read_only: bool,
 }
 
 /// What the stage is to do.
@@ -59,6 +66,12 @@ pub struct LaunchSpec {
     pub mounts_optional: bool,
     /// Variables that are set only when the mounts were made.
     pub mounted_environment: BTreeMap<String, String>,
+    /// Walls around the program.
+    #[serde(default)]
+    pub isolation: Option<Isolation>,
+    /// The program becomes the parent of what its children leave behind.
+    #[serde(default)]
+    pub adopts: bool,
     /// Process id of the server; the child ends at once when that is not its parent any more.
     pub parent: u32,
 }
@@ -177,6 +190,14 @@ fn prepare(spec: &LaunchSpec) -> Result<bool, LaunchError> {
     die_with(spec.parent)?;
     rustix::thread::set_no_new_privs(true)
         .map_err(|e| refused("forbid new privileges", e.into()))?;
+    if spec.adopts {
+        // Any number but zero switches it on.
+        rustix::process::set_child_subreaper(Some(rustix::process::getpid()))
+            .map_err(|e| refused("adopt orphans", e.into()))?;
+    }
+    if let Some(isolation) = &spec.isolation {
+        isolation.apply(&spec.mounts, mounted)?;
+    }
     Ok(mounted)
 }
 

@@ -22,7 +22,7 @@ use tokio::process::{ChildStderr, ChildStdout};
 use tokio::sync::{OnceCell, mpsc, oneshot, watch};
 
 use crate::Command;
-use crate::launch::{LaunchSpec, Mount, SUBCOMMAND, Stage};
+use crate::launch::{Isolation, LaunchSpec, Mount, SUBCOMMAND, Stage};
 pub(crate) use lines::Splitter;
 pub use lines::{Line, Lines, MAX_LINE, Stream};
 use sampler::{Group, Sampler};
@@ -110,6 +110,10 @@ pub struct ProcessSpec {
     pub mounted_environment: BTreeMap<String, String>,
     /// Bytes of memory that the child and all it starts may use together.
     pub memory_limit: Option<u64>,
+    /// Walls around the child.
+    pub isolation: Option<Isolation>,
+    /// The child becomes the parent of what its children leave behind.
+    pub adopts: bool,
 }
 
 /// How a child ended.
@@ -341,6 +345,8 @@ fn specification(spec: &ProcessSpec) -> Result<LaunchSpec, ProcessError> {
         mounts: spec.mounts.clone(),
         mounts_optional: spec.mounts_optional,
         mounted_environment: spec.mounted_environment.clone(),
+        isolation: spec.isolation.clone(),
+        adopts: spec.adopts,
         parent: std::process::id(),
     })
 }
@@ -421,6 +427,11 @@ impl Process {
         let ended = exit.wait_for(Option::is_some).await;
         // Without a sender the runtime is going down, and the group was killed with it.
         ended.ok().and_then(|exit| *exit).unwrap_or(Exit::Signal(9))
+    }
+
+    /// Its end, for who must not keep it alive by waiting.
+    pub(crate) fn exits(&self) -> watch::Receiver<Option<Exit>> {
+        self.exit.clone()
     }
 
     /// Asks the group to end (SIGTERM) and kills it after `grace`.

@@ -349,13 +349,15 @@ fn process(spec: &TrainingSpec, folders: &InstanceFolders) -> ProcessSpec {
     command.environment = environment;
     command.folder.get_or_insert_with(|| folders.root.clone());
     let private = spec.private_root != PrivateRoot::No;
-    let mount = Mount { source: folders.root.clone(), target: PathBuf::from(ML_ROOT) };
+    let mount =
+        Mount { source: folders.root.clone(), target: PathBuf::from(ML_ROOT), read_only: false };
     ProcessSpec {
         command,
         mounts: if private { vec![mount] } else { Vec::new() },
         mounts_optional: spec.private_root == PrivateRoot::Optional,
         mounted_environment: BTreeMap::from([("KENNEL_ML_ROOT".to_owned(), ML_ROOT.to_owned())]),
         memory_limit: Some(spec.shape.memory_bytes),
+        ..ProcessSpec::default()
     }
 }
 

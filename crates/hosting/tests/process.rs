@@ -201,7 +201,11 @@ async fn a_folder_appears_privately_where_scripts_expect_it() {
     let existed = std::path::Path::new("/opt/ml").exists();
     let mut spec =
         shell("cat /opt/ml/in; echo; echo made > /opt/ml/out; ls /opt | wc -l; echo $WHERE; pwd");
-    spec.mounts = vec![Mount { source: folder.path().to_owned(), target: "/opt/ml".into() }];
+    spec.mounts = vec![Mount {
+        source: folder.path().to_owned(),
+        target: "/opt/ml".into(),
+        read_only: false,
+    }];
     spec.mounts_optional = true;
     spec.mounted_environment.insert("WHERE".to_owned(), "private".to_owned());
     spec.command.environment.insert("WHERE".to_owned(), "shared".to_owned());
@@ -227,7 +231,11 @@ async fn a_folder_appears_privately_where_scripts_expect_it() {
 async fn refused_mounts_end_the_child_unless_they_are_optional() {
     let launcher = launcher().await;
     let mut spec = shell("echo running");
-    spec.mounts = vec![Mount { source: "/no/such/folder".into(), target: "/opt/ml".into() }];
+    spec.mounts = vec![Mount {
+        source: "/no/such/folder".into(),
+        target: "/opt/ml".into(),
+        read_only: false,
+    }];
     let (process, lines) = launcher.spawn(spec.clone()).await.unwrap();
     let lines = all(lines).await;
     assert!(lines[0].contains("mount `/no/such/folder`") && lines[0].contains("hint"), "{lines:?}");

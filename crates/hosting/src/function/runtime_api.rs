@@ -20,6 +20,8 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
 use super::exchange::{Event, Exchange, Next, Reply};
+use super::members::{self, Mark};
+use super::peer;
 
 /// Bytes of an answer: 6 MB and a little, as Lambda counts.
 pub const MAX_ANSWER: u64 = 6_291_556;
@@ -40,6 +42,7 @@ const ERROR_TYPE: &str = "lambda-runtime-function-error-type";
 pub(super) async fn serve(
     listener: TcpListener,
     exchange: Arc<Exchange>,
+    mark: Arc<Mark>,
     connections: Arc<Semaphore>,
 ) {
     let mut running = JoinSet::new();
@@ -54,12 +57,24 @@ pub(super) async fn serve(
             continue;
         };
         let Ok(permit) = Arc::clone(&connections).try_acquire_owned() else { continue };
-        let exchange = Arc::clone(&exchange);
+        let (exchange, mark) = (Arc::clone(&exchange), Arc::clone(&mark));
         running.spawn(async move {
-            connection(stream, exchange).await;
+            let leader = exchange.process().identity().pid;
+            if is_ours(&stream, leader) {
+                mark.see(leader);
+                connection(stream, exchange).await;
+            } else {
+                tracing::warn!("a stranger's connection to a function's Runtime API was refused");
+            }
             drop(permit);
         });
     }
+}
+
+/// Whether a process of this environment is at the other end. It must still be there.
+fn is_ours(stream: &TcpStream, leader: i32) -> bool {
+    let (Ok(peer), Ok(local)) = (stream.peer_addr(), stream.local_addr()) else { return false };
+    peer::inode(peer, local).is_some_and(|inode| members::hold_socket(leader, inode))
 }
 
 async fn connection(stream: TcpStream, exchange: Arc<Exchange>) {

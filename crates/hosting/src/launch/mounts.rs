@@ -7,6 +7,7 @@ use std::io;
 use std::os::fd::AsRawFd;
 use std::path::{Component, Path, PathBuf};
 
+use rustix::fs::StatVfsMountFlags;
 use rustix::mount::{MountFlags, MountPropagationFlags, UnmountFlags};
 use rustix::thread::UnshareFlags;
 
@@ -27,6 +28,9 @@ pub(super) fn apply(mounts: &[Mount]) -> Result<(), LaunchError> {
                 format!("mount `{}` on `{}`", mount.source.display(), mount.target.display());
             rustix::mount::mount_bind_recursive(&mount.source, &mount.target)
                 .map_err(said(step))?;
+            if mount.read_only {
+                forbid_writing(&mount.target)?;
+            }
         }
         Ok(())
     };
@@ -35,6 +39,24 @@ pub(super) fn apply(mounts: &[Mount]) -> Result<(), LaunchError> {
         target: first.target.display().to_string(),
         source,
     })
+}
+
+/// Forbids it in our view alone. What is mounted below the folder itself stays as it is.
+fn forbid_writing(target: &Path) -> Result<(), (String, io::Error)> {
+    let step = || said(format!("make `{}` read-only", target.display()));
+    let now = rustix::fs::statvfs(target).map_err(|e| step()(e))?.f_flag;
+    // What the machine forbids on the source must be said again; taking it back is refused.
+    let mut flags = MountFlags::BIND | MountFlags::RDONLY | MountFlags::NOSUID | MountFlags::NODEV;
+    let kept = [
+        (StatVfsMountFlags::NOEXEC, MountFlags::NOEXEC),
+        (StatVfsMountFlags::NOATIME, MountFlags::NOATIME),
+        (StatVfsMountFlags::NODIRATIME, MountFlags::NODIRATIME),
+        (StatVfsMountFlags::RELATIME, MountFlags::RELATIME),
+    ];
+    for (found, flag) in kept {
+        flags.set(flag, now.contains(found));
+    }
+    rustix::mount::mount_remount(target, flags, c"").map_err(|e| step()(e))
 }
 
 fn said<E: Into<io::Error>>(step: impl Into<String>) -> impl FnOnce(E) -> (String, io::Error) {

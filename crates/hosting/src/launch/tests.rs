@@ -11,11 +11,12 @@ fn the_sentinel_keeps_what_was_not_removed() {
 #[test]
 fn mounts_on_odd_targets_are_refused_before_anything_happens() {
     for target in ["opt/ml", "/", "/opt/../etc", "/opt/./ml/.."] {
-        let mount = Mount { source: "/tmp".into(), target: target.into() };
+        let mount = Mount { source: "/tmp".into(), target: target.into(), read_only: false };
         let error = mounts::apply(&[mount]).unwrap_err().to_string();
         assert!(error.contains("plain absolute path"), "{target}: {error}");
     }
-    let mount = Mount { source: "/does/not/exist".into(), target: "/opt/ml".into() };
+    let mount =
+        Mount { source: "/does/not/exist".into(), target: "/opt/ml".into(), read_only: false };
     let error = mounts::apply(&[mount]).unwrap_err().to_string();
     assert!(error.contains("`/does/not/exist`"), "{error}");
 }

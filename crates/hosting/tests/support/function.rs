@@ -39,6 +39,8 @@ impl Event<'_> {
         Invocation {
             request_id: "request-1".to_owned(),
             payload: self.0.to_owned().into(),
+            // awslambdaric dies of what is not above zero.
+            deadline_ms: 4_102_444_800_000,
             timeout: Duration::from_secs(60),
             ..Invocation::default()
         }

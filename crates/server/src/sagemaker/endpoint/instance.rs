@@ -125,7 +125,8 @@ fn process(inner: &Inner, variant: &Variant, model: &Path) -> Result<ProcessSpec
     };
     // Scripts that read the literal /opt/ml/model find it where the kernel allows a private mount.
     let script = variant.program().is_ok_and(|program| program != Program::Native);
-    let mount = Mount { source: home.to_owned(), target: PathBuf::from("/opt/ml") };
+    let target = PathBuf::from("/opt/ml");
+    let mount = Mount { source: home.to_owned(), target, read_only: false };
     Ok(ProcessSpec {
         command: Command { argv, environment, folder: Some(model.to_owned()) },
         mounts: if script { vec![mount] } else { Vec::new() },

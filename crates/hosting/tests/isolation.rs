@@ -1,0 +1,272 @@
+//! The walls around functions. Each attempt is made twice, without walls and within them, so that a
+//! wall that is not there is seen, and an attempt that fails for another reason too.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
+
+mod support;
+
+use std::path::PathBuf;
+
+use kennel_hosting::function::{Environment, EnvironmentOptions, InitError};
+use kennel_hosting::launch::{Isolation, Mount};
+use support::function::{Event, PYTHON, environment, python, start};
+use support::{DEADLINE, alive, until};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+/// A function's folders, outside of /tmp because the function has its own.
+struct Place {
+    folder: tempfile::TempDir,
+}
+
+impl Place {
+    fn new() -> Place {
+        let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+        for name in ["code", "tmp"] {
+            std::fs::create_dir(folder.path().join(name)).unwrap();
+        }
+        std::fs::write(folder.path().join("code/app.py"), "x = 1").unwrap();
+        std::fs::write(folder.path().join("secret"), "the root's key").unwrap();
+        Place { folder }
+    }
+
+    fn path(&self, name: &str) -> String {
+        self.folder.path().join(name).display().to_string()
+    }
+
+    fn options(&self, isolation: Option<Isolation>) -> EnvironmentOptions {
+        let mount = |name: &str, target: &str, read_only| Mount {
+            source: self.folder.path().join(name),
+            target: target.into(),
+            read_only,
+        };
+        EnvironmentOptions {
+            mounts: vec![mount("code", "/var/task", true), mount("tmp", "/tmp", false)],
+            isolation,
+            ..python("")
+        }
+    }
+}
+
+/// The walls as they are meant, with what the tests' runtime needs.
+fn walls() -> Option<Isolation> {
+    Some(Isolation {
+        required: true,
+        read: vec![
+            PathBuf::from(&PYTHON.1),
+            concat!(env!("CARGO_MANIFEST_DIR"), "/tests/runtime.py").into(),
+        ],
+        write: Vec::new(),
+        file_size: Some(512 << 20),
+    })
+}
+
+/// Starts an environment, or says why this machine has none.
+async fn begin(options: EnvironmentOptions) -> Option<Environment> {
+    let environment = start(options).await;
+    match environment.ready().await {
+        Ok(_) => Some(environment),
+        Err(InitError::Exited { .. }) => {
+            let lines = environment.take_output();
+            let last = lines.last().unwrap().text.clone();
+            assert!(last.contains("the kernel refused to"), "{lines:?}");
+            eprintln!("skipped: {last}");
+            None
+        }
+        Err(other) => panic!("{other:?} {:?}", environment.take_output()),
+    }
+}
+
+/// What an attempt says: its value, or the name of its error.
+async fn attempt(environment: &Environment, expression: &str) -> String {
+    let script = format!(
+        r#"
+import ctypes, errno, resource, ssl, tempfile
+libc = ctypes.CDLL(None, use_errno=True)
+def syscall(number, *arguments):
+    if libc.syscall(number, *arguments) < 0:
+        raise OSError(ctypes.get_errno(), "")
+    return "done"
+def write(path):
+    with open(path, "w") as file: file.write("x")
+    return "done"
+try:
+    answer = str({expression})
+except OSError as error:
+    answer = errno.errorcode[error.errno]
+"#
+    );
+    let answer = environment.invoke(Event(&script).into()).await.unwrap();
+    assert_eq!(answer.error_type, None, "{answer:?}");
+    String::from_utf8(answer.payload.to_vec()).unwrap()
+}
+
+#[tokio::test]
+async fn what_is_outside_stays_outside() {
+    let place = Place::new();
+    let secret = place.path("secret");
+    let parent = std::process::id();
+    let system_call = |x86: i64, arm: i64| if cfg!(target_arch = "x86_64") { x86 } else { arm };
+    let unshare = system_call(272, 97);
+    let pairs = [
+        (format!("open({secret:?}).read()"), "the root's key", "EACCES"),
+        (format!("write({:?})", place.path("new")), "done", "EACCES"),
+        (format!("os.listdir({:?})", place.folder.path()), "[", "EACCES"),
+        ("os.listdir('/')".to_owned(), "[", "EACCES"),
+        ("open('/etc/shadow').read()".to_owned(), "", "EACCES"),
+        (format!("os.kill({parent}, 0)"), "None", "EPERM"),
+        (format!("len(open('/proc/{parent}/environ').read()) > 0"), "True", "EACCES"),
+        (format!("os.readlink('/proc/{parent}/fd/1')"), "", "EACCES"),
+        (format!("os.listdir('/proc/{parent}/cwd/')"), "[", "EACCES"),
+        // An anonymous pair is no way out; a socket by itself can be pointed at others.
+        ("socket.socket(socket.AF_UNIX).family.name".to_owned(), "AF_UNIX", "EPERM"),
+        ("len(socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM))".to_owned(), "2", "EPERM"),
+        // A namespace for users would give all powers within it.
+        (format!("syscall({unshare}, 0x10000000)"), "done", "EPERM"),
+        ("syscall(425, 1, ctypes.create_string_buffer(256))".to_owned(), "done", "ENOSYS"),
+        ("syscall(435, 0, 0)".to_owned(), "EINVAL", "ENOSYS"),
+    ];
+    let Some(open) = begin(EnvironmentOptions { isolation: None, ..place.options(None) }).await
+    else {
+        return;
+    };
+    let Some(walled) = begin(place.options(walls())).await else { return };
+    let root = rustix::process::geteuid().is_root();
+    for (expression, without, within) in pairs {
+        assert_eq!(attempt(&walled, &expression).await, within, "{expression}");
+        if expression.contains("shadow") && !root {
+            continue;
+        }
+        let found = attempt(&open, &expression).await;
+        // Machines may forbid this to everybody; then there is nothing to compare with.
+        let forbidden = ["EPERM", "ENOSYS"].contains(&found.as_str());
+        let may_be = expression.starts_with("syscall");
+        assert!(found.starts_with(without) || may_be && forbidden, "{expression}: {found}");
+    }
+    assert_eq!(std::fs::read_to_string(&secret).unwrap(), "the root's key");
+}
+
+#[tokio::test]
+async fn code_cannot_be_changed() {
+    let place = Place::new();
+    let write = "write('/var/task/app.py')";
+    // The mount alone, then without it the walls alone.
+    let Some(mounted) = begin(place.options(None)).await else { return };
+    assert_eq!(attempt(&mounted, write).await, "EROFS");
+    assert_eq!(attempt(&mounted, "write('/var/task/new')").await, "EROFS");
+    let mut options = place.options(walls());
+    options.mounts.clear();
+    let code = place.path("code");
+    options.isolation.as_mut().unwrap().read.push(PathBuf::from(&code));
+    let Some(walled) = begin(options).await else { return };
+    assert_eq!(attempt(&walled, &format!("write('{code}/app.py')")).await, "EACCES");
+    assert_eq!(attempt(&walled, &format!("open('{code}/app.py').read()")).await, "x = 1");
+    let mut options = place.options(None);
+    options.mounts[0].read_only = false;
+    let Some(open) = begin(options).await else { return };
+    assert_eq!(attempt(&open, write).await, "done");
+    assert_eq!(std::fs::read_to_string(place.path("code/app.py")).unwrap(), "x");
+}
+
+#[tokio::test]
+async fn what_functions_need_works_within_the_walls() {
+    let place = Place::new();
+    let Some(walled) = begin(place.options(walls())).await else { return };
+    for (expression, expected) in [
+        ("open('/var/task/app.py').read()", "x = 1"),
+        ("write('/tmp/kept')", "done"),
+        ("os.rename('/tmp/kept', '/tmp/moved')", "None"),
+        ("tempfile.NamedTemporaryFile(dir='/tmp').write(b'x')", "1"),
+        ("write('/dev/null')", "done"),
+        ("len(open('/dev/urandom', 'rb').read(3))", "3"),
+        (
+            "subprocess.run(['/bin/echo', 'hello'], capture_output=True).stdout.decode().strip()",
+            "hello",
+        ),
+        ("ssl.create_default_context() is not None", "True"),
+        ("len(open('/etc/resolv.conf').read()) >= 0", "True"),
+        ("len(socket.socketpair())", "2"),
+        ("socket.getaddrinfo('localhost', 80)[0][4][1]", "80"),
+        ("[t.start() or t.join() for t in [threading.Thread(target=int)]]", "[None]"),
+        ("os.waitpid(os.fork() or os._exit(4), 0)[1] >> 8", "4"),
+        ("os.kill(os.getpid(), 0)", "None"),
+        ("resource.getrlimit(resource.RLIMIT_NOFILE)", "(1024, 1024)"),
+        ("os.truncate(os.open('/tmp/big', os.O_CREAT | os.O_RDWR), 513 << 20)", "EFBIG"),
+        (
+            "[l.split()[1] for l in open('/proc/self/status') if l[:6] in ('CapEff', 'CapPrm', 'NoNewP')]",
+            "['0000000000000000', '0000000000000000', '1']",
+        ),
+    ] {
+        assert_eq!(attempt(&walled, expression).await, expected, "{expression}");
+    }
+    assert!(walled.take_output().is_empty());
+    assert!(std::path::Path::new(&place.path("tmp/moved")).exists());
+}
+
+#[tokio::test]
+async fn nobody_else_can_speak_to_a_runtime_api() {
+    let first = environment("").await;
+    let address = attempt(&first, "os.environ['AWS_LAMBDA_RUNTIME_API']").await;
+    let ask = "GET /2018-06-01/runtime/nothing HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
+    let mut stranger = tokio::net::TcpStream::connect(&address).await.unwrap();
+    stranger.write_all(ask.as_bytes()).await.unwrap();
+    let mut answer = Vec::new();
+    // A reset is as good as an end.
+    let end = tokio::time::timeout(DEADLINE, stranger.read_to_end(&mut answer)).await.unwrap();
+    assert!(answer.is_empty(), "{end:?} {:?}", String::from_utf8_lossy(&answer));
+    // Another function is as much a stranger.
+    let second = environment("").await;
+    let fetch = format!(
+        "(lambda s: (s.sendall({ask:?}.encode()), s.recv(12).decode())[1])(socket.create_connection({:?}.split(':')))",
+        address
+    );
+    assert!(["", "ECONNRESET"].contains(&attempt(&second, &fetch).await.as_str()));
+    // Its own processes are not, even when they have left its group.
+    let own = format!(
+        "subprocess.run([sys.executable, '-c', 'import socket; print({fetch})'], capture_output=True, start_new_session=True).stdout.decode().strip()",
+        fetch = fetch.replace('\'', "\\'").replace("\\r\\n", "\\\\r\\\\n").replace('"', "\\\"")
+    );
+    assert_eq!(attempt(&first, &own).await, "HTTP/1.1 404");
+}
+
+/// A daemon: in a session of its own, its parent gone, its environment empty on demand.
+fn daemon(arguments: &str) -> String {
+    format!(
+        "int(subprocess.run(['/bin/sh', '-c', {:?}], capture_output=True).stdout)",
+        format!("setsid {arguments} /bin/sh -c 'echo $$; exec >&- 2>&-; exec sleep 600' & wait $!")
+            .replace(" & wait $!", " &")
+    )
+}
+
+#[tokio::test]
+async fn what_leaves_the_group_dies_with_the_environment() {
+    let open = environment("").await;
+    let pid: i32 = attempt(&open, &daemon("")).await.parse().unwrap();
+    assert!(alive(pid));
+    let group = attempt(&open, &format!("os.getpgid({pid}) == os.getpgid(0)")).await;
+    assert_eq!(group, "False");
+    // It is adopted by the runtime, not by the machine.
+    let parent = format!("open('/proc/{pid}/stat').read().split()[3] == str(os.getpid())");
+    assert_eq!(attempt(&open, &parent).await, "True");
+    drop(open);
+    until("the daemon dies", || !alive(pid)).await;
+    let place = Place::new();
+    let Some(walled) = begin(place.options(walls())).await else { return };
+    let pid: i32 = attempt(&walled, &daemon("env -i")).await.parse().unwrap();
+    assert!(alive(pid));
+    // The leader ends by itself.
+    assert!(walled.invoke(Event("os._exit(1)").into()).await.is_err());
+    until("the daemon without variables dies", || !alive(pid)).await;
+}
+
+#[tokio::test]
+async fn walls_that_are_not_required_are_told_when_they_are_missing() {
+    // Here they are there: nothing is told.
+    let mut options = python("");
+    let isolation = Isolation { required: false, ..walls().unwrap() };
+    options.isolation = Some(isolation);
+    let environment = start(options).await;
+    environment.ready().await.unwrap();
+    for line in environment.take_output() {
+        assert!(line.text.contains("going on without a wall"), "{line:?}");
+    }
+}
