@@ -1,7 +1,7 @@
 //! May this be done? One request against all policies that are about it, as AWS decides it.
 //!
 //! [`decide`] is the fast path, [`explain`] tells the same decision with every policy and statement on the way to
-//! it, and `simulate` what the policy simulator answers. All three find what the statements say and leave
+//! it, and [`crate::simulate`] what the policy simulator answers. All find what the statements say and leave
 //! the verdict to the one function in `verdict`.
 //!
 //! Sources: <https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_evaluation-logic_policy-eval-denyallow.html>
@@ -18,10 +18,12 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
+pub(crate) use condition::Check;
 pub use context::Context;
 pub use explain::{
     ConditionTrace, Match, PolicyTrace, RequestTrace, StatementTrace, Trace, explain,
 };
+pub(crate) use template::{Reading, Template};
 pub use verdict::{Decision, Outcome, StatementRef};
 
 use crate::policy::{Document, Effect};
@@ -160,7 +162,7 @@ impl Policy {
         Policy(Arc::new(Inner { name, policy_type, document, compiled, text: None }))
     }
 
-    /// With the text that the document was read from, where `simulate` finds the statements' places.
+    /// With the text that the document was read from, where [`crate::simulate`] finds the statements' places.
     #[must_use]
     pub fn with_text(self, text: &str) -> Self {
         Policy(Arc::new(Inner { text: Some(text.into()), ..(*self.0).clone() }))

@@ -6,11 +6,16 @@
 
 mod condition;
 mod json;
+mod keys;
 mod parse;
+mod positions;
 mod write;
 
 pub(crate) use condition::date as parse_date;
 pub use condition::{Condition, ConditionValue, IpNet, Operator, Quantifier, Typed};
+
+pub use keys::context_keys;
+pub use positions::{Position, positions};
 
 use crate::ArnPattern;
 

@@ -1,8 +1,8 @@
-//! May somebody take a role? The part of evaluation that AssumeRole and PassRole need now: a role's trust
-//! policy against one party. Conditions that cannot be decided here count against the party: an `Allow`
+//! May somebody take a role? What AssumeRole and PassRole ask: a role's trust policy against one party. Conditions that cannot be decided here count against the party: an `Allow`
 //! with one does not apply, a `Deny` with one does.
 
-use crate::policy::{Condition, Document, Effect, Operator, PrincipalPattern, Statement};
+use crate::evaluate::{self, Context};
+use crate::policy::{Condition, Document, Effect, PrincipalPattern, Statement, Version};
 
 /// Who wants the role.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,12 +42,13 @@ pub type Fact<'a> = (&'a str, Option<&'a str>);
 /// Does the trust policy let `party` do `action` (`sts:AssumeRole`)? Default deny; an explicit deny wins.
 /// Keys that are not among `facts` are undecided.
 pub fn allows(document: &Document, action: &str, party: Party<'_>, facts: &[Fact<'_>]) -> bool {
+    let variables = document.version == Version::V2012;
     let mut allowed = false;
     for statement in &document.statements {
         if !applies(statement, action, party) {
             continue;
         }
-        match (statement.effect, hold(&statement.conditions, facts)) {
+        match (statement.effect, hold(statement, variables, facts)) {
             (Effect::Deny, Some(true) | None) => return false,
             (Effect::Allow, Some(true)) => allowed = true,
             (Effect::Deny | Effect::Allow, _) => {}
@@ -88,10 +89,10 @@ fn is(pattern: &PrincipalPattern, party: Party<'_>) -> bool {
 }
 
 /// Do all conditions hold? `None`: one cannot be decided and none is known to fail.
-fn hold(conditions: &[Condition], facts: &[Fact<'_>]) -> Option<bool> {
+fn hold(statement: &Statement, variables: bool, facts: &[Fact<'_>]) -> Option<bool> {
     let mut verdict = Some(true);
-    for condition in conditions {
-        match holds(condition, facts) {
+    for condition in &statement.conditions {
+        match holds(condition, variables, facts) {
             Some(true) => {}
             Some(false) => return Some(false),
             None => verdict = None,
@@ -100,24 +101,15 @@ fn hold(conditions: &[Condition], facts: &[Fact<'_>]) -> Option<bool> {
     verdict
 }
 
-fn holds(condition: &Condition, facts: &[Fact<'_>]) -> Option<bool> {
-    let (_, fact) = facts.iter().find(|(key, _)| key.eq_ignore_ascii_case(&condition.key))?;
-    if condition.quantifier.is_some() || condition.values.iter().any(|v| v.text.contains("${")) {
-        return None;
-    }
-    let Some(fact) = fact else {
-        return match condition.operator {
-            Operator::StringEquals | Operator::StringLike => Some(condition.if_exists),
-            _ => None,
-        };
-    };
-    match condition.operator {
-        Operator::StringEquals => Some(condition.values.iter().any(|v| v.text == *fact)),
-        Operator::StringLike => {
-            Some(condition.values.iter().any(|v| crate::matches(&v.text, fact)))
+fn holds(condition: &Condition, variables: bool, facts: &[Fact<'_>]) -> Option<bool> {
+    let mut context = Context::new();
+    for wanted in condition.context_keys(variables) {
+        let (key, fact) = facts.iter().find(|(key, _)| key.eq_ignore_ascii_case(&wanted))?;
+        if let Some(fact) = fact {
+            context.set(key, *fact);
         }
-        _ => None,
     }
+    Some(evaluate::Check::new(condition, variables).holds(&context))
 }
 
 #[cfg(test)]

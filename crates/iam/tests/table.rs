@@ -1,4 +1,5 @@
 //! The evaluation table of `tests/cases`: each case runs through `decide` and `explain`, which must agree.
+#![expect(clippy::unwrap_used, clippy::panic, reason = "this file is a test")]
 
 use std::path::Path;
 

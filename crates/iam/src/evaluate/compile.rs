@@ -163,17 +163,6 @@ impl Rule {
             _ => Some(Grant::Direct),
         }
     }
-
-    /// The keys of policy variables among the resources, lower-cased.
-    pub(crate) fn resource_keys(&self) -> impl Iterator<Item = &str> {
-        let items = self.resource.as_ref().map_or(&[][..], Scope::items);
-        items.iter().flat_map(|what| -> Vec<&str> {
-            match what {
-                What::Any => Vec::new(),
-                What::Arn(parts) => parts.iter().flat_map(Pattern::keys).collect(),
-            }
-        })
-    }
 }
 
 /// AWS looks at the account, then the role, then the session; a deny spares only whom the list names at each
@@ -222,14 +211,14 @@ impl Actions {
 
     /// Both lower-cased.
     fn matches(&self, vendor: &str, name: &str) -> bool {
-        let hit = self.any_vendor.as_ref().is_some_and(|names| names.match_(name))
-            || self.by_vendor.get(vendor).is_some_and(|names| names.match_(name));
+        let hit = self.any_vendor.as_ref().is_some_and(|names| names.hold(name))
+            || self.by_vendor.get(vendor).is_some_and(|names| names.hold(name));
         hit != self.negated
     }
 }
 
 impl Names {
-    fn match_(&self, name: &str) -> bool {
+    fn hold(&self, name: &str) -> bool {
         self.exact.binary_search_by(|exact| (**exact).cmp(name)).is_ok()
             || self.wild.iter().any(|glob| glob.matches(name))
     }

@@ -135,19 +135,6 @@ impl Check {
         }
     }
 
-    /// Every key that the condition asks for: its own and its variables', lower-cased.
-    pub(crate) fn keys(&self) -> impl Iterator<Item = &str> {
-        let variables = self.wanted.iter().flat_map(|wanted| -> Vec<&str> {
-            match wanted {
-                Wanted::Text(pattern) => pattern.keys().collect(),
-                Wanted::Arn(parts) => parts.iter().flat_map(Pattern::keys).collect(),
-                Wanted::Later(template) => template.keys().collect(),
-                _ => Vec::new(),
-            }
-        });
-        std::iter::once(&*self.key).chain(variables)
-    }
-
     /// Does it hold?
     pub(crate) fn holds(&self, context: &Context) -> bool {
         let values = context.get(&self.key).filter(|values| !values.is_empty());

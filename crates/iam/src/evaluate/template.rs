@@ -55,15 +55,6 @@ impl Pattern {
             }
         }
     }
-
-    /// The variables' keys, lower-cased.
-    pub(crate) fn keys(&self) -> impl Iterator<Item = &str> {
-        let template = match self {
-            Pattern::Fixed(_) => None,
-            Pattern::Variable(template) => Some(template),
-        };
-        template.into_iter().flat_map(Template::keys)
-    }
 }
 
 impl Template {
@@ -88,6 +79,7 @@ impl Template {
         Template(pieces)
     }
 
+    /// The variables' keys, as the author wrote them.
     pub(crate) fn keys(&self) -> impl Iterator<Item = &str> {
         self.0.iter().filter_map(|piece| match piece {
             Piece::Fixed(_) => None,
@@ -145,5 +137,5 @@ fn variable(inside: &str) -> Piece {
         }
         None => (inside, None),
     };
-    Piece::Variable { key: key.trim().to_ascii_lowercase(), default }
+    Piece::Variable { key: key.trim().to_owned(), default }
 }

@@ -106,3 +106,20 @@ fn known_keys_decide() {
     assert!(allows(&optional, "sts:AssumeRole", USER, &[("sts:ExternalId", None)]));
     assert!(!allows(&optional, "sts:AssumeRole", USER, &[("sts:ExternalId", Some("b"))]));
 }
+
+#[test]
+fn known_keys_decide_every_operator() {
+    let ask = |condition: &str, facts: &[Fact<'_>]| {
+        let document = trust(&allow(r#""*""#, &format!(r#","Condition":{condition}"#)));
+        allows(&document, "sts:AssumeRole", USER, facts)
+    };
+    let mfa = r#"{"Bool":{"aws:MultiFactorAuthPresent":"true"}}"#;
+    assert!(ask(mfa, &[("aws:MultiFactorAuthPresent", Some("true"))]));
+    assert!(!ask(mfa, &[("aws:MultiFactorAuthPresent", Some("false"))]));
+    let named = r#"{"StringEquals":{"sts:RoleSessionName":"${aws:username}"}}"#;
+    let facts = [("sts:RoleSessionName", Some("ann")), ("aws:username", Some("ann"))];
+    assert!(ask(named, &facts));
+    assert!(!ask(named, &facts[..1]), "a variable that is no fact is undecided");
+    let any = r#"{"ForAnyValue:StringLike":{"aws:TagKeys":"team*"}}"#;
+    assert!(ask(any, &[("aws:TagKeys", Some("teams"))]) && !ask(any, &[("aws:TagKeys", None)]));
+}
