@@ -226,7 +226,7 @@ impl Environment {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let mut command = options.command;
         let address = listener.local_addr()?.to_string();
-        let mark = Arc::new(Mark::new(ADDRESS, &address));
+        let mark = Arc::new(Mark::new(ADDRESS, listener)?);
         command.environment.insert(ADDRESS.to_owned(), address);
         let spec = ProcessSpec {
             command,
@@ -241,12 +241,8 @@ impl Environment {
         let output = Arc::new(output::Output::new(pipes)?);
         let exchange = Arc::new(Exchange::new(process, started));
         let connections = Arc::new(Semaphore::new(runtime_api::MAX_CONNECTIONS as usize));
-        let server = runtime_api::serve(
-            listener,
-            Arc::clone(&exchange),
-            Arc::clone(&mark),
-            Arc::clone(&connections),
-        );
+        let server =
+            runtime_api::serve(Arc::clone(&exchange), Arc::clone(&mark), Arc::clone(&connections));
         let mut exit = exchange.process().exits();
         // Outlives the environment: what has left its group is killed when its leader is gone.
         tokio::spawn(async move {

@@ -258,6 +258,17 @@ async fn what_leaves_the_group_dies_with_the_environment() {
     until("the daemon without variables dies", || !alive(pid)).await;
 }
 
+/// The next environment may get the numbers of the last one's port and namespace, and must not be taken
+/// for a remainder of it.
+#[tokio::test]
+async fn the_end_of_one_is_not_the_end_of_the_next() {
+    let place = Place::new();
+    for round in 0..30 {
+        let Some(walled) = begin(place.options(walls())).await else { return };
+        assert_eq!(attempt(&walled, &format!("{round} + 1")).await, (round + 1).to_string());
+    }
+}
+
 #[tokio::test]
 async fn walls_that_are_not_required_are_told_when_they_are_missing() {
     // Here they are there: nothing is told.

@@ -162,7 +162,8 @@ impl Ledger {
     ///
     /// # Errors
     ///
-    /// [`SettingError::ReservedBelowProvisioned`] where the function's provisioned concurrency would not fit,
+    /// [`SettingError::ReservedBelowProvisioned`] where the function's provisioned concurrency would not fit (unless
+    /// it is 0, which switches the function off),
     /// [`SettingError::ReservedBelowUnreservedMinimum`] where too little would stay for the other functions.
     /// Nothing has changed then.
     pub fn set_reserved(
@@ -175,7 +176,8 @@ impl Ledger {
             .get(function)
             .map_or((0, 0), |state| (state.requested(), state.share().committed));
         if let Some(reserved) = reserved {
-            if u64::from(reserved) < requested {
+            // Zero switches a function off, whatever it has.
+            if reserved > 0 && u64::from(reserved) < requested {
                 return Err(SettingError::ReservedBelowProvisioned {
                     reserved,
                     provisioned: requested,
@@ -224,7 +226,7 @@ impl Ledger {
         let before = state.map_or(0, Function::requested);
         let after = before - own + u64::from(requested);
         match reserved {
-            Some(reserved) if after > u64::from(reserved) => {
+            Some(reserved) if reserved > 0 && after > u64::from(reserved) => {
                 return Err(SettingError::ProvisionedAboveReserved);
             }
             Some(_) => {}

@@ -16,6 +16,23 @@ pub struct Config {
     pub runtimes: BTreeMap<String, Runtime>,
     /// `[remote_s3.BUCKET]`.
     pub remote_s3: BTreeMap<String, RemoteS3>,
+    /// `[lambda]`.
+    pub lambda: Lambda,
+}
+
+/// `[lambda]`: functions.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Lambda {
+    /// What the waits between tries of an asynchronous invocation (one minute, then two) are multiplied with;
+    /// below 1 for tests and for the impatient.
+    pub retry_wait_scale: f64,
+}
+
+impl Default for Lambda {
+    fn default() -> Self {
+        Lambda { retry_wait_scale: 1.0 }
+    }
 }
 
 /// `[server]`: what `kennel up`'s flags say otherwise.
@@ -174,8 +191,13 @@ impl Config {
             check_account(account).map_err(|e| invalid(format!("server.account: {e}")))?;
         }
         for (name, runtime) in &config.runtimes {
-            if name != "pytorch" {
-                return Err(invalid(format!("runtimes.{name}: the one runtime is `pytorch`")));
+            let version = name.strip_prefix("python3.").is_some_and(|minor| {
+                !minor.is_empty() && minor.bytes().all(|b| b.is_ascii_digit())
+            });
+            if !matches!(name.as_str(), "pytorch" | "python") && !version {
+                return Err(invalid(format!(
+                    "runtimes.{name}: the runtimes are `pytorch`, `python` and `python3.N`"
+                )));
             }
             if !runtime.python.is_file() {
                 return Err(invalid(format!(
@@ -183,6 +205,10 @@ impl Config {
                     runtime.python.display()
                 )));
             }
+        }
+        let scale = config.lambda.retry_wait_scale;
+        if !(0.0..=1000.0).contains(&scale) {
+            return Err(invalid(format!("lambda.retry_wait_scale: `{scale}` is not from 0 to 1000")));
         }
         for (bucket, remote) in &config.remote_s3 {
             remote.check(bucket).map_err(|e| invalid(format!("remote_s3.{bucket}: {e}")))?;

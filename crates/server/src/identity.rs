@@ -1,7 +1,9 @@
-//! Who may sign.
+//! Who may sign, and who may do what.
 
 use std::fmt;
+use std::net::SocketAddr;
 
+use crate::authorize::Need;
 use crate::context::{Caller, Timestamp};
 
 /// What belongs to an access key.
@@ -41,11 +43,73 @@ pub trait Credentials: Send + Sync + 'static {
     fn lookup(&self, access_key: &str, now: Timestamp) -> Result<Secret, Unknown>;
 }
 
+/// Where a request came from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Peer {
+    /// The client's address.
+    pub address: SocketAddr,
+    /// Whether it came over TLS.
+    pub secure: bool,
+}
+
+/// What is known of a request besides who asks for what.
+#[derive(Debug, Clone)]
+pub struct Facts {
+    /// When it came.
+    pub now: Timestamp,
+    /// Where from; none for what the platform asks itself.
+    pub peer: Option<Peer>,
+    /// The header.
+    pub user_agent: Option<String>,
+    /// The header.
+    pub referer: Option<String>,
+    /// The region that was asked.
+    pub region: String,
+    /// Condition keys of one service that are about the request as such.
+    pub more: Vec<(&'static str, String)>,
+}
+
+impl Facts {
+    /// The facts of a request with these headers.
+    pub fn of(headers: &http::HeaderMap, peer: Option<Peer>, now: Timestamp, region: &str) -> Self {
+        let text = |name| headers.get(name).and_then(|v| v.to_str().ok()).map(str::to_owned);
+        Facts {
+            now,
+            peer,
+            user_agent: text(http::header::USER_AGENT),
+            referer: text(http::header::REFERER),
+            region: region.to_owned(),
+            more: Vec::new(),
+        }
+    }
+}
+
+/// One thing that somebody wants to do.
+#[derive(Debug, Clone, Copy)]
+pub struct Question<'a> {
+    /// Who; none for a request without a signature.
+    pub caller: Option<&'a Caller>,
+    /// What, to what.
+    pub need: &'a Need,
+    /// What else is known.
+    pub facts: &'a Facts,
+}
+
+/// A refusal.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct Denied {
+    /// AWS's words for the caller.
+    pub message: String,
+    /// Which policy denies or is missing, for the access record.
+    pub reason: String,
+}
+
 /// Admission: is this caller allowed?
 pub trait Authorizer: Send + Sync + 'static {
-    /// Asks for one action (`s3:GetObject`) on one resource (an ARN, or `*`).
+    /// Decides one question.
     ///
     /// # Errors
-    /// The reason to deny.
-    fn authorize(&self, caller: &Caller, action: &str, resource: &str) -> Result<(), String>;
+    /// The refusal.
+    fn authorize(&self, question: Question<'_>) -> Result<(), Denied>;
 }

@@ -15,13 +15,19 @@ use kennel_store::state::{Database, StateError};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
+use crate::access_analyzer::AccessAnalyzer;
+use crate::authorize::PolicyAuthorizer;
+use crate::cloudtrail::CloudTrail;
 use crate::cloudwatch::{self, Metrics};
 use crate::config::RemoteS3;
 use crate::context::Clock;
 use crate::folder::{DataFolder, FolderError, ServerInfo};
 use crate::gateway::{self, Gateway, GatewayOptions, tls};
 use crate::iam::{self, Iam, OpenError};
+use crate::lambda::{self, Lambda, LambdaError};
 use crate::logs::{self, Logs};
+use crate::records;
+use crate::s3::{self, BucketPolicies};
 use crate::sagemaker::{self, SageMaker, ToolkitError};
 use crate::sts::Sts;
 
@@ -46,6 +52,8 @@ pub struct Options {
     pub kennel: PathBuf,
     /// Variables of every child: where the feature cache and the installed engines are.
     pub environment: BTreeMap<String, String>,
+    /// What the waits between tries of an asynchronous invocation are multiplied with; AWS's are 1.
+    pub retry_scale: f64,
 }
 
 impl Options {
@@ -61,6 +69,7 @@ impl Options {
             remote_s3: BTreeMap::new(),
             kennel,
             environment: BTreeMap::new(),
+            retry_scale: 1.0,
         }
     }
 }
@@ -99,6 +108,9 @@ pub enum StartError {
     /// The script toolkit.
     #[error(transparent)]
     Toolkit(#[from] ToolkitError),
+    /// Functions' code.
+    #[error(transparent)]
+    Lambda(#[from] LambdaError),
 }
 
 impl ErrorCoded for StartError {
@@ -109,7 +121,9 @@ impl ErrorCoded for StartError {
             StartError::Listen { .. } => ErrorCode::Conflict,
             StartError::Launcher(e) => e.code(),
             StartError::Objects(_) | StartError::Iam(_) => ErrorCode::Unavailable,
-            StartError::Tls(_) | StartError::Toolkit(_) => ErrorCode::Unavailable,
+            StartError::Tls(_) | StartError::Toolkit(_) | StartError::Lambda(_) => {
+                ErrorCode::Unavailable
+            }
         }
     }
 }
@@ -126,6 +140,7 @@ pub struct Platform {
     metering: cloudwatch::Background,
     iam: Iam,
     sagemaker: SageMaker,
+    lambda: Lambda,
 }
 
 impl std::fmt::Debug for Platform {
@@ -146,11 +161,14 @@ impl Platform {
             &data.join("state.db"),
             &[
                 gateway::access::MIGRATIONS,
+                records::MIGRATIONS,
                 kennel_store::objects::MIGRATIONS,
+                s3::MIGRATIONS,
                 iam::MIGRATIONS,
                 logs::MIGRATIONS,
                 cloudwatch::MIGRATIONS,
                 sagemaker::MIGRATIONS,
+                lambda::MIGRATIONS,
             ],
         )?;
         let now = Clock.now();
@@ -174,6 +192,22 @@ impl Platform {
         let (logs, logging) = Logs::new(database.clone(), logs::Options::default());
         let (metrics, metering) = Metrics::new(database.clone(), cloudwatch::Options::default());
         let launcher = Launcher::start(LauncherOptions { kennel: options.kennel.clone() })?;
+        let lambda = Lambda::new(lambda::Options {
+            database: database.clone(),
+            iam: iam.clone(),
+            objects: objects.clone(),
+            logs: logs.clone(),
+            metrics: metrics.recorder(),
+            launcher: launcher.clone(),
+            data: data.clone(),
+            kennel: options.kennel.clone(),
+            environment: options.environment.clone(),
+            runtimes: options.runtimes.clone(),
+            url: url.clone(),
+            region: options.region.clone(),
+            account: account.clone(),
+            retry_scale: options.retry_scale,
+        })?;
         let sagemaker = SageMaker::new(sagemaker::Options {
             database: database.clone(),
             iam: iam.clone(),
@@ -191,20 +225,28 @@ impl Platform {
             account: account.clone(),
             machine: machine(),
         })?;
+        let buckets = BucketPolicies::new(database.clone(), iam.clone());
+        let authorizer =
+            PolicyAuthorizer::new(iam.clone(), vec![Box::new(buckets.clone())], Vec::new());
         let (access_log, access) = gateway::access::access_log(database);
         let gateway = Gateway::new(GatewayOptions {
             services: vec![
                 Arc::new(Sts::new(iam.clone())),
                 Arc::new(iam.clone()),
+                Arc::new(CloudTrail::new(iam.clone())),
+                Arc::new(AccessAnalyzer::new(iam.clone())),
                 Arc::new(logs.clone()),
                 Arc::new(metrics.clone()),
                 Arc::new(sagemaker.clone()),
+                Arc::new(lambda.clone()),
             ],
             sagemaker: sagemaker.clone(),
+            lambda: lambda.clone(),
             credentials: Arc::new(iam.clone()),
             iam: iam.clone(),
-            authorizer: Arc::new(gateway::Authenticated),
+            authorizer: Arc::new(authorizer),
             objects,
+            buckets,
             access: access_log,
             account: account.clone(),
             region: options.region.clone(),
@@ -231,6 +273,7 @@ impl Platform {
             metering,
             iam,
             sagemaker,
+            lambda,
         })
     }
 
@@ -255,6 +298,7 @@ impl Platform {
             tokio::join!(
                 gateway::listen::listen(self.listener, self.tls, self.gateway, shutdown.clone()),
                 self.sagemaker.run(shutdown.clone()),
+                self.lambda.run(shutdown.clone()),
             );
             quiet.send_replace(true);
         };

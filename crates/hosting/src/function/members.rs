@@ -5,11 +5,13 @@
 //! of its Runtime API, which no other environment has at that time.
 
 use std::collections::{HashMap, HashSet};
-use std::ffi::OsString;
+use std::fs::File;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::OnceLock;
 
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+use tokio::net::TcpListener;
 
 /// How often is looked for processes that were made while others were killed.
 const ROUNDS: usize = 50;
@@ -20,29 +22,45 @@ pub(super) struct Mark {
     /// The variable with the Runtime API's address, as it stands in /proc/PID/environ.
     variable: Vec<u8>,
     /// The leader's mount namespace, where it is not ours.
-    namespace: OnceLock<OsString>,
+    namespace: OnceLock<Namespace>,
+    // INVARIANT: port and namespace stay taken while somebody looks for them; the next environment may
+    // get the same numbers once they are free.
+    listener: TcpListener,
+}
+
+#[derive(Debug)]
+struct Namespace {
+    number: u64,
+    _held: File,
 }
 
 impl Mark {
-    pub(super) fn new(variable: &str, address: &str) -> Mark {
-        Mark { variable: format!("{variable}={address}").into_bytes(), namespace: OnceLock::new() }
+    /// For an environment whose Runtime API is here.
+    pub(super) fn new(variable: &str, listener: TcpListener) -> std::io::Result<Mark> {
+        let variable = format!("{variable}={}", listener.local_addr()?).into_bytes();
+        Ok(Mark { variable, namespace: OnceLock::new(), listener })
+    }
+
+    /// Where the environment's processes call.
+    pub(super) fn listener(&self) -> &TcpListener {
+        &self.listener
     }
 
     /// Looks at the leader, which must be through with the launch stage.
     pub(super) fn see(&self, leader: i32) {
         if self.namespace.get().is_none()
-            && let Some(namespace) = namespace(&leader.to_string())
-            && Some(&namespace) != namespace_of_ours().as_ref()
+            && let Ok(held) = File::open(format!("/proc/{leader}/ns/mnt"))
+            && let Ok(number) = held.metadata().map(|metadata| metadata.ino())
+            && Some(number) != namespace("self")
         {
-            let _ = self.namespace.set(namespace);
+            let _ = self.namespace.set(Namespace { number, _held: held });
         }
     }
 
     fn is_on(&self, pid: i32) -> bool {
         let inside = || {
-            self.namespace
-                .get()
-                .is_some_and(|own| namespace(&pid.to_string()).as_ref() == Some(own))
+            let own = self.namespace.get();
+            own.is_some_and(|own| namespace(&pid.to_string()) == Some(own.number))
         };
         let named = || {
             let environ = std::fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
@@ -71,12 +89,8 @@ impl Mark {
     }
 }
 
-fn namespace(pid: &str) -> Option<OsString> {
-    std::fs::read_link(format!("/proc/{pid}/ns/mnt")).ok().map(Into::into)
-}
-
-fn namespace_of_ours() -> Option<OsString> {
-    namespace("self")
+fn namespace(pid: &str) -> Option<u64> {
+    std::fs::metadata(format!("/proc/{pid}/ns/mnt")).ok().map(|metadata| metadata.ino())
 }
 
 fn processes() -> impl Iterator<Item = i32> {

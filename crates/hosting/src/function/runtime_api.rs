@@ -15,7 +15,7 @@ use http_body_util::{BodyExt, Full};
 use hyper::body::{Body, Incoming};
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
@@ -39,16 +39,11 @@ const VERSION: &str = "/2018-06-01/runtime/";
 const ERROR_TYPE: &str = "lambda-runtime-function-error-type";
 
 /// Serves until it is dropped, and all connections with it.
-pub(super) async fn serve(
-    listener: TcpListener,
-    exchange: Arc<Exchange>,
-    mark: Arc<Mark>,
-    connections: Arc<Semaphore>,
-) {
+pub(super) async fn serve(exchange: Arc<Exchange>, mark: Arc<Mark>, connections: Arc<Semaphore>) {
     let mut running = JoinSet::new();
     loop {
         let accepted = tokio::select! {
-            accepted = listener.accept() => accepted,
+            accepted = mark.listener().accept() => accepted,
             Some(_) = running.join_next() => continue,
         };
         let Ok((stream, _)) = accepted else {

@@ -7,9 +7,11 @@ use std::time::Duration;
 
 use kennel_store::state::{Database, Migrations};
 use rusqlite::params;
+use serde_json::{Map, Value, json};
 use tokio::sync::{Notify, mpsc, watch};
 
-use crate::context::Timestamp;
+use crate::authorize::Need;
+use crate::context::{Caller, Principal, Timestamp};
 
 /// The table.
 pub const MIGRATIONS: Migrations = Migrations {
@@ -32,6 +34,28 @@ pub const MIGRATIONS: Migrations = Migrations {
         ) STRICT;
         CREATE INDEX access_by_principal ON access_records (principal, service, time);
         CREATE INDEX access_by_time ON access_records (time);
+    ", "
+        -- identity: the ARN of the user or role whose policies were asked, so that all sessions of a role are
+        -- found; identity_id: its unique id.
+        ALTER TABLE access_records ADD COLUMN identity TEXT;
+        ALTER TABLE access_records ADD COLUMN identity_id TEXT;
+        -- [{action, resource, allowed}]; null where that is one need and the same as action, resource and
+        -- allowed of the row, which is most rows.
+        ALTER TABLE access_records ADD COLUMN needs TEXT;
+        -- Condition keys of the needs: {key: [value]}.
+        ALTER TABLE access_records ADD COLUMN context TEXT;
+        ALTER TABLE access_records ADD COLUMN reason TEXT;
+        DROP INDEX access_by_principal;
+        CREATE INDEX access_by_identity ON access_records (identity, service, time);
+
+        -- One row for everything that IAM was asked.
+        CREATE VIEW access_needs AS
+            SELECT r.id AS record, r.time, r.identity, r.identity_id, r.service,
+                coalesce(n.value ->> 'action', r.action) AS action,
+                coalesce(n.value ->> 'resource', r.resource) AS resource,
+                coalesce(n.value ->> 'allowed', r.allowed) AS allowed
+            FROM access_records r LEFT JOIN json_each(r.needs) n
+            WHERE r.identity IS NOT NULL AND (r.needs IS NULL OR n.value IS NOT NULL);
     "],
 };
 
@@ -40,9 +64,8 @@ pub const MIGRATIONS: Migrations = Migrations {
 pub(crate) struct Record {
     pub time: Timestamp,
     pub request_id: String,
-    /// The caller's ARN; none where the signature was not accepted.
-    pub principal: Option<String>,
-    pub access_key: Option<String>,
+    /// The caller; none where the signature was not accepted.
+    pub caller: Option<Caller>,
     pub source: String,
     pub service: &'static str,
     /// `sagemaker:CreateModel`.
@@ -53,6 +76,56 @@ pub(crate) struct Record {
     pub status: u16,
     pub error: Option<String>,
     pub microseconds: i64,
+    /// What IAM was asked, and what it said.
+    pub needs: Vec<(Need, bool)>,
+    /// The call needs no permission.
+    pub free: bool,
+    /// Which policy denied, or was missing.
+    pub reason: Option<String>,
+}
+
+/// Bytes of the condition keys that are kept; AWS's own requests have a few hundred.
+const CONTEXT: usize = 4096;
+
+impl Record {
+    /// The column `needs`.
+    fn needs(&self) -> Option<String> {
+        let same = |need: &Need, allowed: bool| {
+            need.action == self.action
+                && Some(&need.resource) == self.resource.as_ref()
+                && allowed == self.allowed
+        };
+        match self.needs.as_slice() {
+            [] if self.free => Some("[]".to_owned()),
+            [] => None,
+            [(need, allowed)] if same(need, *allowed) => None,
+            all => {
+                let show = |(need, allowed): &(Need, bool)| {
+                    json!({"action": need.action, "resource": need.resource, "allowed": allowed})
+                };
+                Some(all.iter().map(show).collect::<Value>().to_string())
+            }
+        }
+    }
+
+    /// The column `context`.
+    fn context(&self) -> Option<String> {
+        let mut keys = Map::new();
+        for (key, values) in self.needs.iter().flat_map(|(need, _)| &need.context) {
+            keys.insert(key.clone().into_owned(), json!(values));
+        }
+        let text = (!keys.is_empty()).then(|| Value::Object(keys).to_string());
+        text.filter(|text| text.len() <= CONTEXT)
+    }
+}
+
+/// The user or role whose policies a caller has: ARN and unique id.
+fn identity(caller: &Caller) -> (String, Option<&str>) {
+    match &caller.principal {
+        Principal::Root => (caller.arn(), None),
+        Principal::User { arn, id, .. } => (arn.clone(), Some(id)),
+        Principal::Role { role_arn, id, .. } => (role_arn.clone(), Some(id)),
+    }
 }
 
 /// Takes records; cheap to clone.
@@ -135,16 +208,19 @@ impl AccessWriter {
             .write(move |c| {
                 let mut insert = c.prepare_cached(
                     "INSERT INTO access_records (time, request_id, principal, access_key, source,
-                        service, action, resource, allowed, status, error, microseconds)
-                     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
+                        service, action, resource, allowed, status, error, microseconds, identity,
+                        identity_id, needs, context, reason)
+                     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16,
+                        ?17)",
                 )?;
                 let newest = batch.last().map_or(0, |r| r.time.0);
                 for r in batch {
+                    let identity = r.caller.as_ref().map(identity);
                     insert.execute(params![
                         r.time.0,
                         r.request_id,
-                        r.principal,
-                        r.access_key,
+                        r.caller.as_ref().map(Caller::arn),
+                        r.caller.as_ref().map(|caller| &caller.access_key),
                         r.source,
                         r.service,
                         r.action,
@@ -152,7 +228,12 @@ impl AccessWriter {
                         r.allowed,
                         r.status,
                         r.error,
-                        r.microseconds
+                        r.microseconds,
+                        identity.as_ref().map(|(arn, _)| arn),
+                        identity.as_ref().and_then(|(_, id)| *id),
+                        r.needs(),
+                        r.context(),
+                        r.reason,
                     ])?;
                 }
                 if sweep {

@@ -16,6 +16,7 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::ServerConfig;
 
 use super::Gateway;
+use crate::identity::Peer;
 
 /// Connections at a time; more wait in the system's queue.
 const CONNECTIONS: usize = 4096;
@@ -83,16 +84,20 @@ async fn connection(
     }
     if first == [TLS_HANDSHAKE] {
         match tokio::time::timeout(HANDSHAKE, acceptor.accept(stream)).await {
-            Ok(Ok(stream)) => http(TokioIo::new(stream), peer, gateway, shutdown).await,
+            Ok(Ok(stream)) => {
+                let peer = Peer { address: peer, secure: true };
+                http(TokioIo::new(stream), peer, gateway, shutdown).await;
+            }
             Ok(Err(e)) => tracing::debug!("TLS handshake with {peer} failed: {e}"),
             Err(_) => {}
         }
     } else {
+        let peer = Peer { address: peer, secure: false };
         http(TokioIo::new(stream), peer, gateway, shutdown).await;
     }
 }
 
-async fn http<S>(stream: S, peer: SocketAddr, gateway: Gateway, mut shutdown: watch::Receiver<bool>)
+async fn http<S>(stream: S, peer: Peer, gateway: Gateway, mut shutdown: watch::Receiver<bool>)
 where
     S: hyper::rt::Read + hyper::rt::Write + Unpin + Send + 'static,
 {
@@ -120,6 +125,6 @@ where
         }
     };
     if let Err(e) = outcome {
-        tracing::debug!("connection of {peer}: {e}");
+        tracing::debug!("connection of {}: {e}", peer.address);
     }
 }

@@ -2,11 +2,11 @@
 //! decode → service → encode → access record. No authoriser means deny.
 
 pub mod access;
+mod lambda;
 pub(crate) mod listen;
 pub mod tls;
 
 use std::collections::{HashMap, HashSet};
-use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -25,8 +25,11 @@ use kennel_wire::{
 use self::access::{AccessLog, Record};
 use crate::context::{Caller, Clock, Context, Timestamp};
 use crate::iam::Iam;
-use crate::identity::{Authorizer, Credentials, Unknown as NoKey};
-use crate::s3::{AccessNote, S3Body, S3Front, S3Options};
+use crate::authorize::needs::{self, Asked};
+use crate::authorize::{Need, Needs};
+use crate::identity::{Authorizer, Credentials, Denied, Facts, Peer, Question, Unknown as NoKey};
+use crate::lambda::Lambda;
+use crate::s3::{AccessNote, BucketPolicies, S3Body, S3Front, S3Options};
 use crate::sagemaker::{Invocation, SageMaker};
 use crate::service::Service;
 use kennel_store::objects::FileStore;
@@ -59,6 +62,8 @@ pub(crate) struct GatewayOptions {
     pub services: Vec<Arc<dyn Service>>,
     /// Takes invocations.
     pub sagemaker: SageMaker,
+    /// Takes functions' invocations.
+    pub lambda: Lambda,
     /// Who may sign.
     pub credentials: Arc<dyn Credentials>,
     /// Told of every verified call.
@@ -67,6 +72,8 @@ pub(crate) struct GatewayOptions {
     pub authorizer: Arc<dyn Authorizer>,
     /// What S3 serves.
     pub objects: FileStore,
+    /// What its buckets say of access to them.
+    pub buckets: BucketPolicies,
     /// Where calls are recorded.
     pub access: AccessLog,
     pub account: String,
@@ -83,6 +90,7 @@ pub(crate) struct Gateway {
 struct Inner {
     services: HashMap<&'static str, Arc<dyn Service>>,
     sagemaker: SageMaker,
+    lambda: Lambda,
     credentials: Arc<dyn Credentials>,
     iam: Iam,
     authorizer: Arc<dyn Authorizer>,
@@ -110,26 +118,21 @@ struct Call {
     request_id: String,
     time: Timestamp,
     started: Instant,
-    source: SocketAddr,
+    peer: Peer,
     service: &'static str,
     action: String,
     resource: Option<String>,
     caller: Option<Caller>,
     /// Set once authentication and authorisation have let it pass.
     allowed: bool,
+    /// What IAM was asked, and what it said.
+    needs: Vec<(Need, bool)>,
+    /// The operation needs no permission.
+    free: bool,
+    /// Which policy denied, or was missing.
+    reason: Option<String>,
     /// The body's place in memory.
     place: Option<OwnedSemaphorePermit>,
-}
-
-/// The one authoriser until policies are enforced: every caller whose signature was verified may do
-/// everything; nobody else may do anything.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Authenticated;
-
-impl Authorizer for Authenticated {
-    fn authorize(&self, _caller: &Caller, _action: &str, _resource: &str) -> Result<(), String> {
-        Ok(())
-    }
 }
 
 impl Gateway {
@@ -138,6 +141,7 @@ impl Gateway {
             store: Arc::new(options.objects),
             credentials: options.credentials.clone(),
             authorizer: options.authorizer.clone(),
+            policies: options.buckets,
             account: options.account.clone(),
             region: options.region.clone(),
             base_domains: base_domains(&options.region),
@@ -146,6 +150,7 @@ impl Gateway {
         let inner = Inner {
             services,
             sagemaker: options.sagemaker,
+            lambda: options.lambda,
             credentials: options.credentials,
             iam: options.iam,
             authorizer: options.authorizer,
@@ -165,18 +170,21 @@ impl Gateway {
     pub(crate) async fn handle(
         &self,
         request: Request<Incoming>,
-        source: SocketAddr,
+        peer: Peer,
     ) -> Response<Body> {
         let mut call = Call {
             request_id: uuid::Uuid::new_v4().to_string(),
             time: self.inner.clock.now(),
             started: Instant::now(),
-            source,
+            peer,
             service: "unknown",
             action: String::new(),
             resource: None,
             caller: None,
             allowed: false,
+            needs: Vec::new(),
+            free: false,
+            reason: None,
             place: None,
         };
         let (parts, body) = request.into_parts();
@@ -208,7 +216,18 @@ impl Gateway {
                 let outcome = self.rest(service, &parts, body, &mut call).await;
                 encode(Protocol::RestJson(service), outcome, &call)
             }
-            Route::FunctionUrl { .. } | Route::FunctionCode => {
+            Route::FunctionCode => {
+                call.service = "lambda";
+                call.action = "lambda:GetFunction".to_owned();
+                match self.function_code(&parts, &mut call).await {
+                    Ok(response) => (response, None),
+                    Err(error) => {
+                        let encoded = rest::json_error(None, &error, &call.request_id);
+                        (respond(encoded), Some(error.code))
+                    }
+                }
+            }
+            Route::FunctionUrl { .. } => {
                 call.service = "lambda";
                 call.action = "lambda:InvokeFunctionUrl".to_owned();
                 let error = ServiceError::not_implemented("lambda", "InvokeFunctionUrl");
@@ -237,6 +256,9 @@ impl Gateway {
         let operation = service.lookup(operation)?;
         let body = body::inflate(&parts.headers, body, MAX_CALL)?;
         let input = json::decode(service, operation, &body)?;
+        // AWS's JSON services answer a denial with 400, the others with 403.
+        self.authorize((service, operation), &context, &input, parts, call)
+            .map_err(|denied| ServiceError::new("AccessDeniedException", 400, denied.message))?;
         let output = self.call(service, operation, &context, input).await?;
         Ok(json::answer(service, operation, &output, &call.request_id))
     }
@@ -260,6 +282,8 @@ impl Gateway {
         }
         let operation = query::operation(service, &fields)?;
         let input = query::decode(service, operation, &fields)?;
+        self.authorize((service, operation), &context, &input, parts, call)
+            .map_err(|denied| ServiceError::access_denied(denied.message))?;
         let output = self.call(service, operation, &context, input).await?;
         Ok(query::answer(service, operation, &output, &call.request_id))
     }
@@ -276,6 +300,7 @@ impl Gateway {
         let name = routed.as_ref().map_or("", |routed| routed.operation.name.as_str());
         let limit = match name {
             "CreateFunction" | "UpdateFunctionCode" | "PublishLayerVersion" => MAX_CODE,
+            "Invoke" | "InvokeAsync" => lambda::MAX_INVOKE,
             _ => MAX_CALL,
         };
         if !name.is_empty() {
@@ -286,6 +311,11 @@ impl Gateway {
         let routed = routed?;
         let body = body::inflate(&parts.headers, body, limit)?;
         let input = rest::decode(service, &routed, &parts.headers, &body)?;
+        self.authorize((service, routed.operation), &context, &input, parts, call)
+            .map_err(|denied| ServiceError::access_denied(denied.message))?;
+        if matches!(name, "Invoke" | "InvokeAsync") {
+            return self.invoke_function(&context, name, &input, body).await;
+        }
         let output = self.call(service, routed.operation, &context, input).await?;
         Ok(rest::answer(service, routed.operation, &output, &call.request_id))
     }
@@ -312,23 +342,19 @@ impl Gateway {
         body: Incoming,
         call: &mut Call,
     ) -> Result<Response<Body>, ServiceError> {
-        let region = &self.inner.region;
-        // Endpoint names are lower-cased in this ARN (SEMANTICS, "IAM").
-        let arn = format!(
-            "arn:aws:sagemaker:{region}:{}:endpoint/{}",
-            self.inner.account,
-            endpoint.to_lowercase()
-        );
-        call.resource = Some(arn);
         let (context, body) =
             self.authenticate("sagemaker", &parts, body, MAX_INVOCATION, call).await?;
+        let model = ServiceModel::by_name("sagemaker-runtime").ok_or_else(ServiceError::internal)?;
+        let target = parts.headers.get("x-amzn-sagemaker-target-model").and_then(|v| v.to_str().ok());
+        let input = serde_json::json!({"EndpointName": endpoint, "TargetModel": target});
+        let asked = model.lookup(operation)?;
+        self.authorize((model, asked), &context, &input, &parts, call)
+            .map_err(|denied| ServiceError::access_denied(denied.message))?;
         if operation != "InvokeEndpoint" || parts.method != Method::POST {
             return Err(ServiceError::not_implemented("sagemaker-runtime", operation));
         }
-        if let Some(model) = ServiceModel::by_name("sagemaker-runtime") {
-            let labels = [("EndpointName", endpoint.as_str())];
-            rest::decode_head(model, model.lookup(operation)?, &labels, &parts.headers)?;
-        }
+        let labels = [("EndpointName", endpoint.as_str())];
+        rest::decode_head(model, asked, &labels, &parts.headers)?;
         let invocation = Invocation { endpoint, headers: parts.headers, body };
         let invoked = self.inner.sagemaker.invoke(&context, invocation).await?;
         let mut response = Response::new(full(invoked.body));
@@ -337,7 +363,54 @@ impl Gateway {
         Ok(response)
     }
 
-    /// Reads the body and verifies the signature over it; what passes may do what it asks for.
+    /// Asks for everything that an operation needs. What the table of needs does not know is denied.
+    fn authorize(
+        &self,
+        (service, operation): (&ServiceModel, &Operation),
+        context: &Context,
+        input: &serde_json::Value,
+        parts: &Parts,
+        call: &mut Call,
+    ) -> Result<(), Denied> {
+        let asked = Asked {
+            service: &service.name,
+            operation: &operation.name,
+            input,
+            caller: &context.caller,
+            account: &self.inner.account,
+            region: &context.region,
+            lookup: &self.inner.iam,
+        };
+        let needs = match needs::needs(&asked) {
+            Some(Needs::Nothing) => {
+                call.free = true;
+                Vec::new()
+            }
+            Some(Needs::All(all)) if !all.is_empty() => all,
+            _ => {
+                let reason = "nobody knows which permission the operation needs".to_owned();
+                call.reason = Some(reason.clone());
+                let (who, what) = (context.caller.arn(), &call.action);
+                let message = format!("User: {who} is not authorized to perform: {what} because {reason}");
+                return Err(Denied { message, reason });
+            }
+        };
+        call.resource = needs.first().map(|need| need.resource.clone());
+        let facts = Facts::of(&parts.headers, Some(call.peer), context.now, &context.region);
+        for need in needs {
+            let question = Question { caller: Some(&context.caller), need: &need, facts: &facts };
+            let answer = self.inner.authorizer.authorize(question);
+            call.needs.push((need, answer.is_ok()));
+            if let Err(denied) = answer {
+                call.reason = Some(denied.reason.clone());
+                return Err(denied);
+            }
+        }
+        call.allowed = true;
+        Ok(())
+    }
+
+    /// Reads the body and verifies the signature over it.
     async fn authenticate(
         &self,
         service: &str,
@@ -391,12 +464,6 @@ impl Gateway {
         let found = found.into_inner().unwrap_or_else(PoisonError::into_inner);
         let caller = found.ok_or_else(ServiceError::internal)?;
         call.caller = Some(caller.clone());
-        let resource = call.resource.as_deref().unwrap_or("*");
-        self.inner
-            .authorizer
-            .authorize(&caller, &call.action, resource)
-            .map_err(ServiceError::access_denied)?;
-        call.allowed = true;
         self.inner.iam.note_use(&caller, call.service, &verified.region, now);
         let context = Context {
             request_id: call.request_id.clone(),
@@ -442,6 +509,8 @@ impl Gateway {
 
     async fn s3(&self, request: Request<Incoming>, mut call: Call) -> Response<Body> {
         call.service = "s3";
+        let mut request = request;
+        request.extensions_mut().insert(call.peer);
         let mut response = self.inner.s3.call(request).await;
         let note = response.extensions_mut().remove::<AccessNote>().unwrap_or_default();
         call.request_id = note.request_id;
@@ -452,7 +521,9 @@ impl Gateway {
         if let Some(caller) = &call.caller {
             self.inner.iam.note_use(caller, "s3", &self.inner.region, call.time);
         }
-        call.allowed = call.caller.is_some() && error.as_deref() != Some("AccessDenied");
+        call.allowed = note.allowed && error.as_deref() != Some("AccessDenied");
+        call.needs = note.needs;
+        call.reason = note.reason;
         self.record(call, response.status(), error).await;
         response
     }
@@ -505,9 +576,8 @@ impl Gateway {
         let record = Record {
             time: call.time,
             request_id: call.request_id,
-            principal: call.caller.as_ref().map(Caller::arn),
-            access_key: call.caller.map(|caller| caller.access_key),
-            source: call.source.ip().to_string(),
+            caller: call.caller,
+            source: call.peer.address.ip().to_string(),
             service: call.service,
             // A stranger writes both: what is refused must not fill the database.
             action: clipped(call.action, ACTION),
@@ -516,6 +586,9 @@ impl Gateway {
             status: status.as_u16(),
             error,
             microseconds,
+            needs: call.needs,
+            free: call.free,
+            reason: call.reason,
         };
         self.inner.access.record(record).await;
     }

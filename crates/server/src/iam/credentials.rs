@@ -1,9 +1,7 @@
 //! Looking keys up: microseconds from memory, the database on a miss. A write clears the memory before it
 //! is acknowledged, so that a deleted key is dead when DeleteAccessKey answers.
 
-use std::collections::HashMap;
 use std::fmt;
-use std::sync::{Arc, PoisonError, RwLock};
 
 use kennel_store::state::rusqlite::{Connection, OptionalExtension as _};
 
@@ -11,9 +9,6 @@ use super::entities::{self, Kind};
 use super::error::Outcome;
 use crate::context::{Caller, Principal, Timestamp};
 use crate::identity::{Secret, Unknown};
-
-/// Keys that are kept in memory at most.
-const KEPT: usize = 8_192;
 
 /// A key as the database has it.
 pub(crate) struct Entry {
@@ -55,44 +50,6 @@ impl Entry {
             session_token: self.session_token.clone(),
             caller: self.caller.clone(),
         })
-    }
-}
-
-/// What is in memory.
-#[derive(Debug, Default)]
-pub(crate) struct Cache {
-    state: RwLock<State>,
-}
-
-#[derive(Debug, Default)]
-struct State {
-    /// Counts writes: what was read from the database before one must not be kept after it.
-    generation: u64,
-    entries: HashMap<String, Arc<Entry>>,
-}
-
-impl Cache {
-    pub(crate) fn get(&self, key: &str) -> (u64, Option<Arc<Entry>>) {
-        let state = self.state.read().unwrap_or_else(PoisonError::into_inner);
-        (state.generation, state.entries.get(key).cloned())
-    }
-
-    /// Keeps what was read when `generation` was current.
-    pub(crate) fn put(&self, generation: u64, key: &str, entry: Arc<Entry>) {
-        let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
-        if state.generation != generation {
-            return;
-        }
-        if state.entries.len() >= KEPT {
-            state.entries.clear();
-        }
-        state.entries.insert(key.to_owned(), entry);
-    }
-
-    pub(crate) fn clear(&self) {
-        let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
-        state.generation += 1;
-        state.entries.clear();
     }
 }
 

@@ -3,10 +3,12 @@
 
 use std::sync::OnceLock;
 
+use kennel_iam::{Policy, PolicyType};
 use serde::Deserialize;
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
+use super::error::Outcome;
 use super::ids;
 
 const FILES: [&str; 16] = [
@@ -44,6 +46,28 @@ pub(crate) struct Managed {
     pub(crate) created: i64,
     pub(crate) updated: i64,
     pub(crate) document: String,
+    /// AWS's policies do not change while the server runs.
+    compiled: [OnceLock<Policy>; 3],
+}
+
+impl Managed {
+    /// Ready for decisions, in one of the three places where managed policies are used.
+    pub(crate) fn compiled(&self, policy_type: PolicyType) -> Outcome<Policy> {
+        let place = match policy_type {
+            PolicyType::Boundary => 1,
+            PolicyType::Session => 2,
+            _ => 0,
+        };
+        let place = self.compiled.get(place);
+        if let Some(known) = place.and_then(OnceLock::get) {
+            return Ok(known.clone());
+        }
+        let policy = super::standing::compile(&self.arn, policy_type, &self.document)?;
+        Ok(match place {
+            Some(place) => place.get_or_init(|| policy).clone(),
+            None => policy,
+        })
+    }
 }
 
 #[derive(Deserialize)]
@@ -82,5 +106,6 @@ fn read(text: &str) -> Option<Managed> {
         document: serde_json::to_string_pretty(&file.document).ok()?,
         name: file.policy_name,
         path: file.path,
+        compiled: Default::default(),
     })
 }

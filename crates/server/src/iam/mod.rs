@@ -1,14 +1,17 @@
-//! IAM: users, keys, roles, policies, and the credentials that requests are signed with. Policies are
-//! stored and validated; what they allow is not decided here yet, save trust policies.
+//! IAM: users, keys, roles, policies, and the credentials that requests are signed with. What policies
+//! allow is decided by [`crate::authorize`], which reads them through [`standing`].
 //!
 //! Source of operations, limits and texts: <https://docs.aws.amazon.com/IAM/latest/APIReference/>.
 
 mod attachments;
+mod context_keys;
 mod credentials;
 pub(crate) mod entities;
 pub(crate) mod error;
+pub(crate) mod held;
 mod ids;
 pub(crate) mod input;
+mod last_accessed;
 mod managed;
 mod operations;
 mod policies;
@@ -16,6 +19,8 @@ mod roles;
 mod root;
 mod schema;
 pub(crate) mod sessions;
+mod simulate;
+pub(crate) mod standing;
 mod usage;
 mod users;
 
@@ -32,7 +37,7 @@ use kennel_store::state::{Database, StateError};
 use kennel_wire::ServiceError;
 use serde_json::Value;
 
-use self::credentials::{Cache, Entry};
+use self::credentials::Entry;
 use self::entities::{Entity, Kind};
 use self::error::{Outcome, Refusal, no_such_entity};
 use self::input::Call;
@@ -40,8 +45,10 @@ use self::operations::Operation;
 pub use self::root::{ROOT_CREDENTIALS, RootCredentials, RootError};
 pub use self::schema::MIGRATIONS;
 use self::sessions::NewSession;
+use self::standing::{OfEntity, Standing};
 pub use self::sessions::SessionCredentials;
 use self::usage::Usage;
+use crate::authorize::Cache;
 use crate::context::{Caller, Context, Principal, Timestamp};
 use crate::identity::{Credentials, Secret, Unknown};
 use crate::service::{Answer, Service};
@@ -61,7 +68,11 @@ struct Shared {
     database: Database,
     account: String,
     root: RootCredentials,
-    cache: Cache,
+    cache: Cache<Entry>,
+    /// By access key.
+    standings: Cache<Standing>,
+    /// By the id of the user or role.
+    entities: Cache<OfEntity>,
     usage: Usage,
 }
 
@@ -138,6 +149,8 @@ impl Iam {
                 account: found,
                 root,
                 cache: Cache::default(),
+                standings: Cache::default(),
+                entities: Cache::default(),
                 usage: Usage::default(),
             }),
         })
@@ -263,7 +276,7 @@ impl Iam {
         }
     }
 
-    /// Writes what no cached key depends on.
+    /// Writes what no cached key or policy depends on.
     pub(crate) async fn add<T, F>(&self, work: F) -> Result<T, ServiceError>
     where
         T: Send + 'static,
@@ -275,7 +288,7 @@ impl Iam {
         }
     }
 
-    /// Writes, and forgets the cached keys before answering.
+    /// Writes, and forgets cached keys and policies before answering.
     async fn write<T, F>(&self, work: F) -> Result<T, ServiceError>
     where
         T: Send + 'static,
@@ -286,6 +299,9 @@ impl Iam {
         let task = tokio::spawn(async move {
             let outcome = iam.add(work).await;
             iam.shared.cache.clear();
+            // In this order: a standing is made of entities.
+            iam.shared.entities.clear();
+            iam.shared.standings.clear();
             outcome
         });
         match task.await {
@@ -387,8 +403,12 @@ impl Service for Iam {
             if operation == "GetAccessKeyLastUsed" {
                 self.maintain(context.now).await?;
             }
+            if operation == "GenerateServiceLastAccessedDetails" {
+                return last_accessed::generate(self, &call, &context.region).await;
+            }
             match operations::find(operation) {
                 Some(Operation::Read(run)) => self.read(|c| run(&call, c)),
+                Some(Operation::Apart(run)) => self.read_apart(move |c| run(&call, c)).await,
                 Some(Operation::Write(run)) => self.write(move |c| run(&call, c)).await,
                 None => Err(ServiceError::not_implemented("iam", operation)),
             }

@@ -6,19 +6,23 @@ use serde_json::{Value, json};
 use super::entities::Kind::{Role, User};
 use super::error::Outcome;
 use super::input::Call;
-use super::{attachments, entities, policies, roles, users};
+use super::{
+    attachments, context_keys, entities, last_accessed, policies, roles, simulate, users,
+};
 
 pub(crate) type Run = fn(&Call, &Connection) -> Outcome<Value>;
 
 /// How an operation touches the database.
 pub(crate) enum Operation {
     Read(Run),
+    /// A read that may take long.
+    Apart(Run),
     Write(Run),
 }
 
 /// `None`: an operation that is not built.
 pub(crate) fn find(name: &str) -> Option<Operation> {
-    use Operation::{Read, Write};
+    use Operation::{Apart, Read, Write};
     Some(match name {
         "CreateUser" => Write(users::create),
         "GetUser" => Read(users::get),
@@ -75,6 +79,14 @@ pub(crate) fn find(name: &str) -> Option<Operation> {
         "PutUserPermissionsBoundary" => Write(|x, c| entities::put_boundary(x, c, User)),
         "DeleteRolePermissionsBoundary" => Write(|x, c| entities::delete_boundary(x, c, Role)),
         "DeleteUserPermissionsBoundary" => Write(|x, c| entities::delete_boundary(x, c, User)),
+
+        "SimulatePrincipalPolicy" => Apart(simulate::principal),
+        "SimulateCustomPolicy" => Apart(simulate::custom),
+        "GetContextKeysForPrincipalPolicy" => Read(context_keys::of_principal),
+        "GetContextKeysForCustomPolicy" => Read(context_keys::of_custom),
+        // GenerateServiceLastAccessedDetails reads long and writes little: `Service::call` has it.
+        "GetServiceLastAccessedDetails" => Read(last_accessed::get),
+        "GetServiceLastAccessedDetailsWithEntities" => Read(last_accessed::with_entities),
 
         // Groups and instance profiles cannot be made here, so nobody has any; tools ask before they
         // delete a user or role.

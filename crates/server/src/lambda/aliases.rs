@@ -2,13 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use kennel_wire::ServiceError;
+use kennel_scaling::routing::validate_weights;
 use rusqlite::Connection;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use super::concurrency::exclusive;
 use super::error::{
-    Outcome, Refused, conflict, constraint, invalid, no_function, not_found, stale_revision,
+    Outcome, Refused, conflict, constraint, no_function, not_found, refusal, stale_revision,
 };
 use super::functions::current;
 use super::names::{self, Home, LATEST, version_text};
@@ -112,6 +113,7 @@ impl Lambda {
                 && let Some(mut provisioned) =
                     rows::setting::<ProvisionedRow>(c, &function, &row.name)?
             {
+                exclusive(c, &home, &function, &row.name)?;
                 // The environments of the old version are no use to the new one.
                 provisioned.status = ProvisionedStatus::InProgress;
                 provisioned.reason = None;
@@ -180,36 +182,10 @@ fn routing(
     version: u64,
     given: Option<Routing>,
 ) -> Outcome<Option<(u64, f64)>> {
-    let refuse = |e: ServiceError| Err(Refused::Service(e));
-    let weights = given.unwrap_or_default().additional_version_weights;
-    if weights.len() > 1 {
-        return refuse(invalid(
-            "Number of items in AdditionalVersionWeights cannot be greater than 1",
-        ));
-    }
+    let weights: Vec<(String, f64)> =
+        given.unwrap_or_default().additional_version_weights.into_iter().collect();
+    validate_weights(&version_text(version), &weights).map_err(|e| refusal(e.aws_code(), 400, &e))?;
     let Some((other, weight)) = weights.into_iter().next() else { return Ok(None) };
-    if version == 0 {
-        return refuse(invalid(
-            "$LATEST is not supported for an alias pointing to more than 1 version",
-        ));
-    }
-    if other == version.to_string() {
-        return refuse(invalid(format!(
-            "Invalid function version {other}. Function version {other} is already included in routing configuration."
-        )));
-    }
-    if !(0.0..=1.0).contains(&weight) {
-        return refuse(constraint(
-            &weight.to_string(),
-            "routingConfig.additionalVersionWeights",
-            "Map value must satisfy constraint: [Member must have value less than or equal to 1.0, Member must have value greater than or equal to 0.0]",
-        ));
-    }
-    if other == LATEST {
-        return refuse(invalid(
-            "$LATEST is not supported for an alias pointing to more than 1 version",
-        ));
-    }
     Ok(Some((existing(c, home, function, &other)?, weight)))
 }
 

@@ -1,12 +1,13 @@
 //! Reserved and provisioned concurrency, and the account's limits. What is asked for is a row; what has
 //! become of it the dispatcher says (`facts`).
 
+use kennel_scaling::concurrency::SettingError;
 use kennel_wire::ServiceError;
 use rusqlite::Connection;
 use serde_json::{Value, json};
 
 use super::aliases::alias;
-use super::error::{Outcome, Refused, conflict, invalid, no_function, user};
+use super::error::{Outcome, Refused, invalid, no_function, refusal, user};
 use super::facts::shown;
 use super::functions::current;
 use super::names::{self, Home, LATEST};
@@ -39,16 +40,15 @@ impl Lambda {
             let (mut function, _) = current(c, &home, &name)?;
             if wanted > ACCOUNT.saturating_sub(claimed(c, Some(&name))?).saturating_sub(UNRESERVED)
             {
-                return Err(Refused::Service(invalid(format!(
-                    "Specified ReservedConcurrentExecutions for function decreases account's UnreservedConcurrentExecution below its minimum value of [{UNRESERVED}]."
-                ))));
+                return refuse(SettingError::ReservedBelowUnreservedMinimum { minimum: UNRESERVED });
             }
             let provisioned = provisioned(c, &name, None)?;
             // 0 is let through: it is how a function is stopped at once.
             if wanted > 0 && wanted < provisioned {
-                return Err(Refused::Service(invalid(format!(
-                    "ReservedConcurrentExecutions {wanted} should not be lower than function's total provisioned concurrency [{provisioned}]."
-                ))));
+                return refuse(SettingError::ReservedBelowProvisioned {
+                    reserved: wanted,
+                    provisioned: provisioned.into(),
+                });
             }
             function.reserved = Some(wanted);
             rows::update_function(c, &function)?;
@@ -83,11 +83,7 @@ impl Lambda {
         let (name, qualifier) = place(input, &home)?;
         let wanted = number(input, "ProvisionedConcurrentExecutions")?;
         if wanted == 0 {
-            return Err(super::error::constraint(
-                "0",
-                "provisionedConcurrentExecutions",
-                "Member must have value greater than or equal to 1",
-            ));
+            return refuse(SettingError::NothingProvisioned).map_err(ServiceError::from);
         }
         let now = context.now;
         let key = (name.clone(), qualifier.clone());
@@ -178,9 +174,7 @@ fn place(input: &Value, home: &Home) -> Result<(String, String), ServiceError> {
     let name = names::unqualified(text(input, "FunctionName"), home)?;
     let qualifier = text(input, "Qualifier");
     if qualifier.is_empty() || qualifier == LATEST {
-        return Err(invalid(
-            "Provisioned Concurrency Configs cannot be applied to unpublished function versions.",
-        ));
+        return refuse(SettingError::Unpublished).map_err(ServiceError::from);
     }
     Ok((name, qualifier.to_owned()))
 }
@@ -199,61 +193,68 @@ fn there(c: &Connection, home: &Home, name: &str, qualifier: &str) -> Outcome<()
     Ok(())
 }
 
-/// A version has provisioned concurrency of its own or through one alias, not both.
-fn exclusive(c: &Connection, home: &Home, name: &str, qualifier: &str) -> Outcome<()> {
-    let has =
-        |q: &str| -> Outcome<bool> { Ok(rows::setting::<ProvisionedRow>(c, name, q)?.is_some()) };
-    let Some(number) = names::version_number(qualifier) else {
-        let alias = alias(c, home, name, qualifier)?;
-        if alias.version == 0 {
-            return Err(Refused::Service(invalid(
-                "Provisioned Concurrency Configs cannot be applied to unpublished function versions.",
-            )));
-        }
-        if has(&alias.version.to_string())? {
-            return Err(Refused::Service(conflict(
-                "Alias can't be used for Provisioned Concurrency configuration on an already Provisioned version",
-            )));
-        }
-        return Ok(());
+/// A version has provisioned concurrency of its own or through one alias, not both; an alias that has it
+/// routes to one published version.
+pub(super) fn exclusive(c: &Connection, home: &Home, name: &str, qualifier: &str) -> Outcome<()> {
+    let has = |q: &str| -> Outcome<bool> {
+        Ok(rows::setting::<ProvisionedRow>(c, name, q)?.is_some())
     };
-    there(c, home, name, qualifier)?;
-    for (alias, row) in rows::settings::<AliasRow>(c, name)? {
-        if row.version == number && has(&alias)? {
-            return Err(Refused::Service(conflict(
-                "Version is pointed by a Provisioned Concurrency alias",
-            )));
+    // Another alias of the version that has provisioned concurrency.
+    let other = |version: u64| -> Outcome<bool> {
+        for (alias, row) in rows::settings::<AliasRow>(c, name)? {
+            if row.version == version && alias != qualifier && has(&alias)? {
+                return Ok(true);
+            }
         }
+        Ok(false)
+    };
+    if let Some(number) = names::version_number(qualifier) {
+        there(c, home, name, qualifier)?;
+        return if other(number)? {
+            refuse(SettingError::VersionHasProvisionedAlias)
+        } else {
+            Ok(())
+        };
     }
-    Ok(())
+    let alias = alias(c, home, name, qualifier)?;
+    if alias.version == 0 {
+        refuse(SettingError::Unpublished)
+    } else if alias.also.is_some() {
+        refuse(SettingError::WeightedAlias)
+    } else if has(&alias.version.to_string())? || other(alias.version)? {
+        refuse(SettingError::AlreadyProvisioned)
+    } else {
+        Ok(())
+    }
 }
 
 /// Do so many environments fit into what the function has reserved, or into what nobody has?
 fn fits(c: &Connection, function: &FunctionRow, qualifier: &str, wanted: u32) -> Outcome<()> {
-    let refuse = |text: String| Err(Refused::Service(invalid(text)));
     let others = provisioned(c, &function.name, Some(qualifier))?;
     let total = others.saturating_add(wanted);
     match function.reserved {
-        Some(reserved) if total > reserved => refuse(
-            "Requested Provisioned Concurrency should not be greater than the reservedConcurrentExecution for function"
-                .to_owned(),
-        ),
+        Some(reserved) if total > reserved => refuse(SettingError::ProvisionedAboveReserved),
         Some(_) => Ok(()),
         None => {
             let free = ACCOUNT.saturating_sub(claimed(c, Some(&function.name))?);
             if total > free {
-                return refuse(format!(
-                    "Specified ConcurrentExecutions for function is greater than account's unreserved concurrency [{free}]."
-                ));
+                let available = free.saturating_sub(others).into();
+                return refuse(SettingError::ProvisionedAboveUnreserved { available });
             }
             if total > free.saturating_sub(UNRESERVED) {
-                return refuse(format!(
-                    "Specified ConcurrentExecutions for function decreases account's UnreservedConcurrentExecution below its minimum value of [{UNRESERVED}]."
-                ));
+                return refuse(SettingError::ProvisionedBelowUnreservedMinimum {
+                    minimum: UNRESERVED,
+                });
             }
             Ok(())
         }
     }
+}
+
+fn refuse<T>(error: SettingError) -> Outcome<T> {
+    let code = error.aws_code();
+    let status = if code == "ResourceConflictException" { 409 } else { 400 };
+    Err(Refused::Service(refusal(code, status, &error)))
 }
 
 /// Provisioned environments of a function, without those of one qualifier.

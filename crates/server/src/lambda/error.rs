@@ -44,6 +44,12 @@ pub(crate) fn user(code: &str, status: u16, message: impl Into<String>) -> Servi
     ServiceError::new(code, status, message).with("Type", "User")
 }
 
+/// A refusal of the crate of decisions, whose messages are AWS's.
+pub(crate) fn refusal(code: &str, status: u16, error: &dyn std::error::Error) -> ServiceError {
+    let error = ServiceError::new(code, status, error.to_string());
+    if code == "ValidationException" { error } else { error.with("Type", "User") }
+}
+
 /// `InvalidParameterValueException`.
 pub(crate) fn invalid(message: impl Into<String>) -> ServiceError {
     user("InvalidParameterValueException", 400, message)

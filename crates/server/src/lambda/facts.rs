@@ -386,11 +386,18 @@ impl Lambda {
 
 /// An `Allocation` as answers write it.
 pub(super) fn shown(row: &ProvisionedRow, allocation: Allocation) -> Value {
+    // The row outlives the environments, the server's start for one.
+    let status = match row.status {
+        ProvisionedStatus::Ready if allocation.allocated < row.requested => {
+            ProvisionedStatus::InProgress
+        }
+        status => status,
+    };
     let mut answer = json!({
         "RequestedProvisionedConcurrentExecutions": row.requested,
         "AvailableProvisionedConcurrentExecutions": allocation.available,
         "AllocatedProvisionedConcurrentExecutions": allocation.allocated,
-        "Status": row.status.name(),
+        "Status": status.name(),
         "LastModified": super::configuration::moment(row.modified, "%Y-%m-%dT%H:%M:%S+0000"),
     });
     if let Some(reason) = &row.reason {

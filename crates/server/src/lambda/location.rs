@@ -12,7 +12,7 @@ use super::Lambda;
 use crate::context::Timestamp;
 
 /// Where the gateway routes.
-pub const CODE_PATH: &str = "/_lambda-code/";
+pub(super) const CODE_PATH: &str = "/_lambda-code/";
 
 const LIFETIME: Duration = Duration::from_secs(600);
 

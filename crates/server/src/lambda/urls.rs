@@ -14,7 +14,7 @@ use crate::context::{Context, Timestamp};
 use crate::service::{Answer, state_failed};
 
 /// Where the gateway routes; the id and a slash follow.
-pub const URL_PATH: &str = "/_lambda-url/";
+pub(super) const URL_PATH: &str = "/_lambda-url/";
 
 /// URLs of one page.
 const PAGE: usize = 50;

@@ -39,15 +39,15 @@ fn header<'a>(parts: &'a Parts, name: &str) -> Option<&'a str> {
     parts.headers.get(name).and_then(|v| v.to_str().ok())
 }
 
-/// Reads which key signed and checks what needs no secret.
-pub(super) fn signed(parts: &Parts) -> S3Result<Signed> {
+/// Reads which key signed and checks what needs no secret; `None` for a request without a signature.
+pub(super) fn signed(parts: &Parts) -> S3Result<Option<Signed>> {
     let query = query(parts);
     let of = |name: &str| query.iter().find(|(n, _)| n == name).map(|(_, v)| v.as_str());
     let authorization = parts.headers.contains_key(http::header::AUTHORIZATION);
     let found = [authorization, of("X-Amz-Signature").is_some(), of("Signature").is_some()];
-    match found.iter().filter(|f| **f).count() {
-        0 => return Err(s3_error!(AccessDenied, "Access Denied")),
-        1 => {}
+    let found = found.iter().filter(|f| **f).count();
+    match found {
+        0 | 1 => {}
         _ => {
             return Err(s3_error!(
                 InvalidArgument,
@@ -58,13 +58,16 @@ pub(super) fn signed(parts: &Parts) -> S3Result<Signed> {
     if is_form(parts) {
         return Err(s3_error!(NotImplemented, "Uploads by HTML forms are not implemented"));
     }
+    if found == 0 {
+        return Ok(None);
+    }
     if let Some(access_key) = of("AWSAccessKeyId") {
         let token = of("x-amz-security-token").or(header(parts, "x-amz-security-token"));
-        return Ok(Signed {
+        return Ok(Some(Signed {
             how: How::QueryV2,
             access_key: access_key.to_owned(),
             token: token.map(str::to_owned),
-        });
+        }));
     }
     if of("X-Amz-Signature").is_some() {
         let malformed = || {
@@ -84,11 +87,11 @@ pub(super) fn signed(parts: &Parts) -> S3Result<Signed> {
             ));
         }
         all_signed(parts, headers)?;
-        return Ok(Signed {
+        return Ok(Some(Signed {
             how: How::QueryV4,
             access_key: access_key(credential)?,
             token: of("X-Amz-Security-Token").map(str::to_owned),
-        });
+        }));
     }
     let value = header(parts, "authorization").unwrap_or_default();
     let Some(fields) = value.strip_prefix("AWS4-HMAC-SHA256") else {
@@ -109,11 +112,11 @@ pub(super) fn signed(parts: &Parts) -> S3Result<Signed> {
             })
     };
     all_signed(parts, field("SignedHeaders")?)?;
-    Ok(Signed {
+    Ok(Some(Signed {
         how: How::Header,
         access_key: access_key(field("Credential")?)?,
         token: header(parts, "x-amz-security-token").map(str::to_owned),
-    })
+    }))
 }
 
 /// `s3s` reads a form's file into memory before anything is decided, so forms are not let through.
@@ -159,6 +162,25 @@ fn all_signed(parts: &Parts, signed: &str) -> S3Result<()> {
         (_, Some(_)) => Err(s3_error!(SignatureDoesNotMatch)),
         _ => Ok(()),
     }
+}
+
+/// S3's condition keys about the signature.
+///
+/// Source: <https://docs.aws.amazon.com/AmazonS3/latest/API/bucket-policy-s3-sigv4-conditions.html>
+pub(super) fn facts(signed: &Signed, parts: &Parts) -> Vec<(&'static str, String)> {
+    let (version, kind) = match signed.how {
+        How::Header => ("AWS4-HMAC-SHA256", "REST-HEADER"),
+        How::QueryV4 => ("AWS4-HMAC-SHA256", "REST-QUERY-STRING"),
+        How::QueryV2 => ("AWS", "REST-QUERY-STRING"),
+    };
+    let mut facts = vec![
+        ("s3:signatureversion", version.to_owned()),
+        ("s3:authType", kind.to_owned()),
+    ];
+    if let Some(hash) = header(parts, "x-amz-content-sha256") {
+        facts.push(("s3:x-amz-content-sha256", hash.to_owned()));
+    }
+    facts
 }
 
 /// Looks the key up and compares the session token.

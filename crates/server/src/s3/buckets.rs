@@ -1,7 +1,7 @@
 //! Buckets and their configuration.
 
 use s3s::dto::*;
-use s3s::{S3ErrorCode, S3Request, S3Response, S3Result, s3_error};
+use s3s::{S3Error, S3ErrorCode, S3Request, S3Response, S3Result, s3_error};
 
 use super::access::in_flight;
 use super::convert::{tag_set, tags_of, timestamp};
@@ -19,6 +19,18 @@ impl Ops {
 
     pub(super) async fn need_bucket(&self, bucket: &str) -> S3Result<()> {
         self.core.store.bucket(bucket).await.map(|_| ()).map_err(from_store)
+    }
+
+    /// Who may not list a bucket is not told that a key is missing:
+    /// <https://docs.aws.amazon.com/AmazonS3/latest/API/API_GetObject.html>.
+    pub(super) fn unless_listed(&self, bucket: &str, error: S3Error) -> S3Error {
+        if *error.code() != S3ErrorCode::NoSuchKey {
+            return error;
+        }
+        match in_flight().and_then(|request| self.core.may_list(&request, bucket)) {
+            Ok(()) => error,
+            Err(denied) => denied,
+        }
     }
 
     pub(super) async fn list_all_buckets(
@@ -74,6 +86,7 @@ impl Ops {
             return Err(plain(S3ErrorCode::InvalidBucketName));
         }
         let made = self.core.store.create_bucket(bucket, &region, request.now.0).await;
+        self.core.policies.forget();
         if !made.map_err(from_store)? {
             // https://docs.aws.amazon.com/AmazonS3/latest/API/API_CreateBucket.html: us-east-1
             // answers 200 for an own bucket, every other region this error.

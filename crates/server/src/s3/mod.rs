@@ -12,6 +12,7 @@ mod lists;
 mod multipart;
 mod objects;
 mod ops;
+mod policy;
 mod signature_v2;
 
 use std::fmt;
@@ -21,8 +22,10 @@ use kennel_store::objects::ObjectStore;
 use s3s::config::{S3Config, StaticConfigProvider};
 use s3s::service::{S3Service, S3ServiceBuilder};
 
+pub use self::policy::{BucketPolicies, MIGRATIONS};
+use crate::authorize::Need;
 use crate::context::{Caller, Clock, Timestamp};
-use crate::identity::{Authorizer, Credentials};
+use crate::identity::{Authorizer, Credentials, Facts, Peer};
 
 /// A request's or an answer's body; both stream.
 pub use s3s::Body as S3Body;
@@ -35,6 +38,8 @@ pub struct S3Options {
     pub credentials: Arc<dyn Credentials>,
     /// Who may do what.
     pub authorizer: Arc<dyn Authorizer>,
+    /// What buckets say of access to them; the authoriser asks it, too.
+    pub policies: BucketPolicies,
     /// The account that owns every bucket, 12 digits.
     pub account: String,
     /// The region that buckets are in when their creator names none.
@@ -59,8 +64,14 @@ impl fmt::Debug for S3Options {
 pub struct AccessNote {
     /// Also in the header `x-amz-request-id`.
     pub request_id: String,
-    /// Whose signature was found to be right; nothing when the request failed before.
+    /// Whose signature was found to be right; nothing when the request failed before, or had none.
     pub caller: Option<Caller>,
+    /// Whether authentication and authorisation let it pass.
+    pub allowed: bool,
+    /// What IAM was asked, and what it said.
+    pub needs: Vec<(Need, bool)>,
+    /// Why it was denied.
+    pub reason: Option<String>,
     /// `s3:GetObject`; nothing when the request failed before its operation was known.
     pub action: Option<String>,
     /// `arn:aws:s3:::bucket/key`.
@@ -72,14 +83,25 @@ pub struct AccessNote {
 /// One request while it is being answered.
 struct InFlight {
     now: Timestamp,
+    /// None for a request without a signature.
+    signer: Option<Signer>,
+    facts: Facts,
+    note: Mutex<AccessNote>,
+}
+
+/// Who signed a request.
+struct Signer {
     access_key: String,
     secret: crate::identity::Secret,
     /// The signature was checked here and taken off the request; `s3s` sees none.
     verified: bool,
-    note: Mutex<AccessNote>,
 }
 
 impl InFlight {
+    fn caller(&self) -> Option<&Caller> {
+        self.signer.as_ref().map(|signer| &signer.secret.caller)
+    }
+
     fn note<T>(&self, change: impl FnOnce(&mut AccessNote) -> T) -> T {
         change(&mut self.note.lock().unwrap_or_else(PoisonError::into_inner))
     }
@@ -95,6 +117,7 @@ struct Core {
     store: Arc<dyn ObjectStore>,
     credentials: Arc<dyn Credentials>,
     authorizer: Arc<dyn Authorizer>,
+    policies: BucketPolicies,
     account: String,
     region: String,
 }
@@ -124,6 +147,7 @@ impl S3Front {
             store: options.store,
             credentials: options.credentials,
             authorizer: options.authorizer,
+            policies: options.policies,
             account: options.account,
             region: options.region,
         });
@@ -139,7 +163,8 @@ impl S3Front {
         S3Front { core, host, service: builder.build() }
     }
 
-    /// Answers a request. Nothing is answered without a right signature; bodies stream both ways.
+    /// Answers a request; bodies stream both ways. A request without a signature passes where a bucket's policy
+    /// lets everybody. Where it came from ([`Peer`]) is read from its extensions.
     pub async fn call<B: Into<S3Body>>(&self, request: http::Request<B>) -> http::Response<S3Body> {
         let id = uuid::Uuid::new_v4().simple().to_string().to_uppercase();
         let id = id.get(..16).unwrap_or_default().to_owned();
@@ -174,27 +199,27 @@ impl S3Front {
         now: Timestamp,
     ) -> s3s::S3Result<(http::Request<S3Body>, InFlight)> {
         let (mut parts, body) = request.into_parts();
-        let signed = auth::signed(&parts)?;
-        let secret = auth::secret(&*self.core.credentials, &signed, now)?;
-        let verified = matches!(signed.how, auth::How::QueryV2);
-        if verified {
-            let bucket = parts
-                .headers
-                .get(http::header::HOST)
-                .and_then(|h| h.to_str().ok())
-                .and_then(|h| self.host.bucket(h));
-            signature_v2::verify(&mut parts, &secret.secret, bucket.as_deref(), now)?;
+        let peer = parts.extensions.get::<Peer>().copied();
+        let mut facts = Facts::of(&parts.headers, peer, now, &self.core.region);
+        let mut signer = None;
+        if let Some(signed) = auth::signed(&parts)? {
+            facts.more.extend(auth::facts(&signed, &parts));
+            let secret = auth::secret(&*self.core.credentials, &signed, now)?;
+            let verified = matches!(signed.how, auth::How::QueryV2);
+            if verified {
+                let bucket = parts
+                    .headers
+                    .get(http::header::HOST)
+                    .and_then(|h| h.to_str().ok())
+                    .and_then(|h| self.host.bucket(h));
+                signature_v2::verify(&mut parts, &secret.secret, bucket.as_deref(), now)?;
+            }
+            signer = Some(Signer { access_key: signed.access_key, secret, verified });
         }
-        let in_flight = InFlight {
-            now,
-            access_key: signed.access_key,
-            secret,
-            verified,
-            note: Mutex::default(),
-        };
+        let in_flight = InFlight { now, signer, facts, note: Mutex::default() };
         Ok((http::Request::from_parts(parts, body.into()), in_flight))
     }
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

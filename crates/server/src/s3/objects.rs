@@ -14,6 +14,7 @@ use super::convert::{
 };
 use super::error::{from_store, plain};
 use super::ops::Ops;
+use crate::authorize::needs;
 
 /// What an uploader may ask that is not built.
 pub(super) fn no_customer_key(algorithm: Option<&SSECustomerAlgorithm>) -> S3Result<()> {
@@ -263,7 +264,7 @@ impl Ops {
         (since, unmodified_since): (Option<Timestamp>, Option<Timestamp>),
     ) -> S3Result<ObjectInfo> {
         let request = in_flight()?;
-        self.core.allow(&request, "s3:GetObject", &format!("arn:aws:s3:::{bucket}/{key}"))?;
+        self.core.allow(&request, needs::object("s3:GetObject", bucket, key))?;
         let info = self.core.store.info(bucket, key).await.map_err(from_store)?;
         let conditions = ReadConditions {
             if_match,
@@ -370,10 +371,10 @@ impl Ops {
             });
         };
         for object in input.delete.objects {
-            let resource = format!("arn:aws:s3:::{}/{}", input.bucket, object.key);
+            let need = needs::object("s3:DeleteObject", &input.bucket, &object.key);
             let allowed = self
                 .core
-                .allow(&request, "s3:DeleteObject", &resource)
+                .allow(&request, need)
                 .and_then(|()| no_version(object.version_id.as_deref()));
             match (allowed, object.e_tag) {
                 (Err(error), _) => refuse(&object.key, error),

@@ -41,8 +41,7 @@ impl S3 for Ops {
         &self,
         req: S3Request<DeleteBucketInput>,
     ) -> S3Result<S3Response<DeleteBucketOutput>> {
-        self.core.store.delete_bucket(&req.input.bucket).await.map_err(from_store)?;
-        Ok(S3Response::new(DeleteBucketOutput::default()))
+        self.drop_bucket(&req.input.bucket).await
     }
 
     async fn get_bucket_location(
@@ -100,24 +99,28 @@ impl S3 for Ops {
         &self,
         req: S3Request<GetBucketPolicyInput>,
     ) -> S3Result<S3Response<GetBucketPolicyOutput>> {
-        self.not_configured(
-            &req.input.bucket,
-            "NoSuchBucketPolicy",
-            "The bucket policy does not exist",
-        )
-        .await
+        self.get_policy(&req.input.bucket).await
+    }
+
+    async fn put_bucket_policy(
+        &self,
+        req: S3Request<PutBucketPolicyInput>,
+    ) -> S3Result<S3Response<PutBucketPolicyOutput>> {
+        self.put_policy(req.input).await
+    }
+
+    async fn delete_bucket_policy(
+        &self,
+        req: S3Request<DeleteBucketPolicyInput>,
+    ) -> S3Result<S3Response<DeleteBucketPolicyOutput>> {
+        self.delete_policy(req.input.bucket).await
     }
 
     async fn get_bucket_policy_status(
         &self,
         req: S3Request<GetBucketPolicyStatusInput>,
     ) -> S3Result<S3Response<GetBucketPolicyStatusOutput>> {
-        self.not_configured(
-            &req.input.bucket,
-            "NoSuchBucketPolicy",
-            "The bucket policy does not exist",
-        )
-        .await
+        self.policy_status(&req.input.bucket).await
     }
 
     async fn get_bucket_lifecycle_configuration(
@@ -160,12 +163,21 @@ impl S3 for Ops {
         &self,
         req: S3Request<GetPublicAccessBlockInput>,
     ) -> S3Result<S3Response<GetPublicAccessBlockOutput>> {
-        self.not_configured(
-            &req.input.bucket,
-            "NoSuchPublicAccessBlockConfiguration",
-            "The public access block configuration was not found",
-        )
-        .await
+        self.get_block(&req.input.bucket).await
+    }
+
+    async fn put_public_access_block(
+        &self,
+        req: S3Request<PutPublicAccessBlockInput>,
+    ) -> S3Result<S3Response<PutPublicAccessBlockOutput>> {
+        self.put_block(req.input).await
+    }
+
+    async fn delete_public_access_block(
+        &self,
+        req: S3Request<DeletePublicAccessBlockInput>,
+    ) -> S3Result<S3Response<DeletePublicAccessBlockOutput>> {
+        self.delete_block(req.input.bucket).await
     }
 
     async fn get_bucket_ownership_controls(
@@ -262,14 +274,16 @@ impl S3 for Ops {
         &self,
         req: S3Request<GetObjectInput>,
     ) -> S3Result<S3Response<GetObjectOutput>> {
-        self.get(req).await
+        let bucket = req.input.bucket.clone();
+        self.get(req).await.map_err(|error| self.unless_listed(&bucket, error))
     }
 
     async fn head_object(
         &self,
         req: S3Request<HeadObjectInput>,
     ) -> S3Result<S3Response<HeadObjectOutput>> {
-        self.head(req).await
+        let bucket = req.input.bucket.clone();
+        self.head(req).await.map_err(|error| self.unless_listed(&bucket, error))
     }
 
     async fn copy_object(

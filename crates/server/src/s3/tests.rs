@@ -11,7 +11,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::*;
 use crate::context::{Caller, Principal};
-use crate::identity::{Secret, Unknown};
+use crate::identity::{Denied, Question, Secret, Unknown};
 
 const SECRET: &str = "secret";
 
@@ -35,23 +35,55 @@ impl Credentials for People {
 }
 
 impl Authorizer for People {
-    fn authorize(&self, _: &Caller, _: &str, resource: &str) -> Result<(), String> {
-        if resource.contains("forbidden") { Err("a test says so".to_owned()) } else { Ok(()) }
+    fn authorize(&self, question: Question<'_>) -> Result<(), Denied> {
+        let (action, resource) = (&question.need.action, &question.need.resource);
+        if question.caller.is_some() && !resource.contains("forbidden") {
+            return Ok(());
+        }
+        let reason = "a test says so".to_owned();
+        Err(Denied { message: format!("{action} on resource: {resource} because {reason}"), reason })
     }
 }
 
-async fn front() -> (S3Front, Arc<MemoryStore>) {
+/// Buckets without policies; the folder is to be kept.
+pub(crate) async fn no_policies() -> (BucketPolicies, tempfile::TempDir) {
+    let folder = tempfile::tempdir().unwrap();
+    let migrations = [crate::iam::MIGRATIONS, kennel_store::objects::MIGRATIONS, MIGRATIONS];
+    let path = folder.path().join("state.db");
+    let database = kennel_store::state::Database::open(&path, &migrations).unwrap();
+    let account = Some("123456789012");
+    let iam = crate::iam::Iam::open(database.clone(), folder.path(), account, Clock.now()).await;
+    (BucketPolicies::new(database, iam.unwrap()), folder)
+}
+
+/// A front and what is kept for it.
+struct Stand {
+    front: S3Front,
+    _folder: tempfile::TempDir,
+}
+
+impl std::ops::Deref for Stand {
+    type Target = S3Front;
+
+    fn deref(&self) -> &S3Front {
+        &self.front
+    }
+}
+
+async fn front() -> (Stand, Arc<MemoryStore>) {
+    let (policies, folder) = no_policies().await;
     let store = Arc::new(MemoryStore::default());
     store.create_bucket("bucket", "us-east-1", 1).await.unwrap();
     let options = S3Options {
         store: Arc::clone(&store) as Arc<dyn ObjectStore>,
         credentials: Arc::new(People),
         authorizer: Arc::new(People),
+        policies,
         account: "123456789012".to_owned(),
         region: "us-east-1".to_owned(),
         base_domains: Vec::new(),
     };
-    (S3Front::new(options), store)
+    (Stand { front: S3Front::new(options), _folder: folder }, store)
 }
 
 fn sha256(bytes: &[u8]) -> String {
@@ -70,29 +102,40 @@ fn amz_date(offset_minutes: i64) -> String {
 }
 
 /// A request to sign.
-struct Call<'a> {
+pub(crate) struct Call<'a> {
     method: &'a str,
     path: &'a str,
     query: &'a str,
     headers: Vec<(&'a str, &'a str)>,
     body: &'a [u8],
     key: &'a str,
+    secret: &'a str,
     offset_minutes: i64,
 }
 
 impl<'a> Call<'a> {
-    fn new(method: &'a str, path: &'a str, body: &'a [u8]) -> Self {
+    pub(crate) fn new(method: &'a str, path: &'a str, body: &'a [u8]) -> Self {
         let headers = vec![("host", "127.0.0.1:1")];
-        Call { method, path, query: "", headers, body, key: "AKIA", offset_minutes: 0 }
+        let (key, secret) = ("AKIA", SECRET);
+        Call { method, path, query: "", headers, body, key, secret, offset_minutes: 0 }
     }
 
-    fn with(mut self, name: &'a str, value: &'a str) -> Self {
+    /// With the keys of somebody.
+    pub(crate) fn by(self, (key, secret): (&'a str, &'a str)) -> Self {
+        Call { key, secret, ..self }
+    }
+
+    pub(crate) fn asking(self, query: &'a str) -> Self {
+        Call { query, ..self }
+    }
+
+    pub(crate) fn with(mut self, name: &'a str, value: &'a str) -> Self {
         self.headers.push((name, value));
         self
     }
 
     /// Signed with version 4, independently of the code under test.
-    fn signed(self) -> Request<Bytes> {
+    pub(crate) fn signed(self) -> Request<Bytes> {
         let (date, hash) = (amz_date(self.offset_minutes), sha256(self.body));
         let mut headers = self.headers.clone();
         headers.extend([("x-amz-date", date.as_str()), ("x-amz-content-sha256", hash.as_str())]);
@@ -105,7 +148,7 @@ impl<'a> Call<'a> {
         let day = &date[..8];
         let scope = format!("{day}/us-east-1/s3/aws4_request");
         let text = format!("AWS4-HMAC-SHA256\n{date}\n{scope}\n{}", sha256(canonical.as_bytes()));
-        let mut key = mac(format!("AWS4{SECRET}").as_bytes(), day);
+        let mut key = mac(format!("AWS4{}", self.secret).as_bytes(), day);
         for part in ["us-east-1", "s3", "aws4_request"] {
             key = mac(&key, part);
         }
@@ -127,7 +170,7 @@ impl<'a> Call<'a> {
     }
 }
 
-async fn answer(front: &S3Front, request: Request<Bytes>) -> (StatusCode, String, AccessNote) {
+pub(crate) async fn answer(front: &S3Front, request: Request<Bytes>) -> (StatusCode, String, AccessNote) {
     let answer = front.call(request).await;
     let (parts, body) = answer.into_parts();
     let bytes = body.collect().await.unwrap().to_bytes();
@@ -137,7 +180,7 @@ async fn answer(front: &S3Front, request: Request<Bytes>) -> (StatusCode, String
 }
 
 #[track_caller]
-fn refused(got: &(StatusCode, String, AccessNote), status: u16, code: &str) {
+pub(crate) fn refused(got: &(StatusCode, String, AccessNote), status: u16, code: &str) {
     assert_eq!(got.0, status, "{}", got.1);
     assert!(got.1.contains(&format!("<Code>{code}</Code>")), "{}", got.1);
     assert_eq!(got.2.error_code.as_deref(), Some(code));

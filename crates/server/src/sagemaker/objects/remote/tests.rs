@@ -10,7 +10,7 @@ use kennel_store::objects::{ObjectStore, PutOptions, body_of};
 
 use super::*;
 use crate::context::{Caller, Principal, Timestamp};
-use crate::identity::{Authorizer, Credentials, Secret, Unknown};
+use crate::identity::{Authorizer, Credentials, Denied, Question, Secret, Unknown};
 use crate::s3::{S3Front, S3Options};
 
 struct People;
@@ -30,8 +30,12 @@ impl Credentials for People {
 }
 
 impl Authorizer for People {
-    fn authorize(&self, _: &Caller, _: &str, resource: &str) -> Result<(), String> {
-        if resource.contains("forbidden") { Err("a test says so".to_owned()) } else { Ok(()) }
+    fn authorize(&self, question: Question<'_>) -> Result<(), Denied> {
+        if question.caller.is_some() && !question.need.resource.contains("forbidden") {
+            return Ok(());
+        }
+        let reason = "a test says so".to_owned();
+        Err(Denied { message: reason.clone(), reason })
     }
 }
 
@@ -52,10 +56,12 @@ impl Elsewhere {
             let body = body_of(bytes.to_owned());
             store.put("photos", key, body, PutOptions::default()).await.unwrap();
         }
+        let (policies, folder) = crate::s3::tests::no_policies().await;
         let front = S3Front::new(S3Options {
             store,
             credentials: Arc::new(People),
             authorizer: Arc::new(People),
+            policies,
             account: "123456789012".to_owned(),
             region: "us-east-1".to_owned(),
             base_domains: Vec::new(),
@@ -76,7 +82,7 @@ impl Elsewhere {
                 });
             }
         });
-        Elsewhere { folder: tempfile::tempdir().unwrap(), endpoint }
+        Elsewhere { folder, endpoint }
     }
 
     async fn fetch(&self, bucket: &str, prefix: &str) -> Result<Materialized, RemoteError> {
