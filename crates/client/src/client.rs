@@ -42,6 +42,12 @@ pub enum Service {
     Logs,
     /// AWS Lambda.
     Lambda,
+    /// CloudWatch's metrics.
+    CloudWatch,
+    /// CloudTrail: who did what.
+    CloudTrail,
+    /// IAM Access Analyzer.
+    AccessAnalyzer,
 }
 
 impl Service {
@@ -55,6 +61,9 @@ impl Service {
             Service::SageMaker | Service::Runtime => "sagemaker",
             Service::Logs => "logs",
             Service::Lambda => "lambda",
+            Service::CloudWatch => "monitoring",
+            Service::CloudTrail => "cloudtrail",
+            Service::AccessAnalyzer => "access-analyzer",
         }
     }
 
@@ -68,6 +77,21 @@ impl Service {
             Service::Runtime => format!("runtime.sagemaker.{region}.amazonaws.com"),
             Service::Logs => format!("logs.{region}.amazonaws.com"),
             Service::Lambda => format!("lambda.{region}.amazonaws.com"),
+            Service::CloudWatch => format!("monitoring.{region}.amazonaws.com"),
+            Service::CloudTrail => format!("cloudtrail.{region}.amazonaws.com"),
+            Service::AccessAnalyzer => format!("access-analyzer.{region}.amazonaws.com"),
+        }
+    }
+
+    /// What stands before an operation's name in `X-Amz-Target`, and the version of the JSON protocol.
+    fn json_target(self) -> (&'static str, &'static str) {
+        match self {
+            Service::Logs => ("Logs_20140328", "1.1"),
+            Service::CloudTrail => {
+                ("com.amazonaws.cloudtrail.v20131101.CloudTrail_20131101", "1.1")
+            }
+            Service::CloudWatch => ("GraniteServiceVersion20100801", "1.0"),
+            _ => ("SageMaker", "1.1"),
         }
     }
 }
@@ -201,7 +225,7 @@ impl Client {
         Client { limit: Some(limit), ..self.clone() }
     }
 
-    /// Calls an operation of a JSON 1.1 service.
+    /// Calls an operation of a JSON service.
     ///
     /// # Errors
     /// What the service answers, or why it did not.
@@ -211,9 +235,9 @@ impl Client {
         operation: &str,
         body: &Value,
     ) -> Result<Value, ClientError> {
-        let prefix = if service == Service::Logs { "Logs_20140328" } else { "SageMaker" };
+        let (prefix, version) = service.json_target();
         let headers = vec![
-            ("content-type".to_owned(), "application/x-amz-json-1.1".to_owned()),
+            ("content-type".to_owned(), format!("application/x-amz-json-{version}")),
             ("x-amz-target".to_owned(), format!("{prefix}.{operation}")),
         ];
         let request = Request {
@@ -524,7 +548,7 @@ fn passing(error: &ClientError) -> bool {
 
 /// Whether an operation changes nothing, by AWS's way of naming them.
 fn reads(operation: &str) -> bool {
-    ["Describe", "List", "Get", "Filter"].iter().any(|verb| operation.starts_with(verb))
+    ["Describe", "List", "Get", "Filter", "Lookup"].iter().any(|verb| operation.starts_with(verb))
 }
 
 pub(crate) fn header_of(headers: &http::HeaderMap, name: &str) -> Option<String> {

@@ -30,6 +30,11 @@ pub(crate) fn shown(seconds: f64) -> String {
     )
 }
 
+/// Epoch seconds as `2026-11-21T11:45:21Z`.
+pub(crate) fn iso(seconds: i64) -> String {
+    format!("{}Z", shown(seconds as f64).replace(' ', "T"))
+}
+
 /// The time in a name, to the millisecond, `20261121-114521-042`.
 pub(crate) fn stamp() -> String {
     let millis = epoch_millis();

@@ -44,7 +44,7 @@ pub(crate) fn table<const N: usize>(
 }
 
 /// A text without what would steer a terminal; keys and names come from strangers.
-fn plain(text: &str) -> String {
+pub(crate) fn plain(text: &str) -> String {
     text.chars().map(|c| if c.is_control() && c != '\n' { '\u{fffd}' } else { c }).collect()
 }
 

@@ -134,6 +134,23 @@ impl Client {
         Ok(buckets.all("Bucket").map(|b| (text(b, "Name"), text(b, "CreationDate"))).collect())
     }
 
+    /// What a bucket has besides objects: `policy`, `policyStatus`, `publicAccessBlock`; `None` where it has
+    /// none. `operation` is AWS's name for it.
+    pub(crate) fn bucket_part(
+        &self,
+        operation: &str,
+        bucket: &str,
+        part: &str,
+    ) -> Result<Option<Vec<u8>>, ClientError> {
+        let at = Location { bucket: bucket.to_owned(), key: String::new() };
+        match self.bytes(&self.s3(operation, http::Method::GET, &at, part)) {
+            Ok(body) => Ok(Some(body)),
+            Err(error) if error.service_code() == Some("NoSuchBucket") => Err(error),
+            Err(error) if error.is_not_found() => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
     /// One page of keys below a prefix, at most 1,000.
     ///
     /// # Errors

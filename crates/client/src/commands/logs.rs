@@ -73,7 +73,7 @@ impl TailArguments {
 }
 
 /// `90s`, `10m`, `2h`, `1d`.
-fn since(given: &str) -> Result<Duration, String> {
+pub(super) fn since(given: &str) -> Result<Duration, String> {
     let bad = || "expected a number with s, m, h or d, as in 10m".to_owned();
     let unit = given.chars().last().ok_or_else(bad)?;
     let seconds = match unit {

@@ -1,9 +1,11 @@
 //! The commands: arguments, calls, and what they print. The binary only forwards.
 
+mod audit;
 mod bucket;
 mod deploy;
 mod endpoint;
 mod function;
+mod iam;
 mod invoke;
 mod job;
 mod logs;
@@ -42,6 +44,10 @@ pub enum Command {
     Endpoint(endpoint::Arguments),
     /// Lambda functions: list, create, deploy-classifier, invoke, describe, concurrency, delete
     Function(Box<function::Arguments>),
+    /// Why a call was allowed or denied, and the least policy that a role needs: explain, least-privilege
+    Iam(Box<iam::Arguments>),
+    /// What is open too wide, unused or running for nothing, with the fix for each
+    Audit(Box<audit::Arguments>),
     /// Log groups: groups, tail
     Logs(logs::Arguments),
     /// Put a model.tar.gz behind an endpoint and wait until it serves
@@ -67,6 +73,8 @@ pub fn run(command: Command) -> Result<(), ClientError> {
         Command::Model(arguments) => model::run(arguments),
         Command::Endpoint(arguments) => endpoint::run(arguments),
         Command::Function(arguments) => function::run(*arguments),
+        Command::Iam(arguments) => iam::run(*arguments),
+        Command::Audit(arguments) => audit::run(&arguments),
         Command::Logs(arguments) => logs::run(arguments),
         Command::Deploy(arguments) => deploy::run(&arguments),
         Command::Invoke(arguments) => invoke::run(&arguments),

@@ -1,0 +1,272 @@
+//! A role's policies in exchange for the one that it has needed: the plan, its difference, and doing it.
+
+use std::fmt::Write as _;
+use std::io::{BufRead, IsTerminal};
+
+use kennel_iam::policy::{Document, Effect, Scope, Statement};
+use serde_json::{Value, json};
+
+use super::advice::quoted;
+use super::principals::{Attached, Entity, Origin};
+use crate::client::{Client, Service};
+use crate::error::ClientError;
+
+/// The inline policy that is put.
+pub(in crate::commands) const NAME: &str = "kennel-least-privilege";
+/// AWS's policy that lets a function write its log.
+const BASIC_EXECUTION: &str = "arn:aws:iam::aws:policy/service-role/AWSLambdaBasicExecutionRole";
+/// Items of a statement that are shown.
+const ITEMS: usize = 4;
+
+/// What is to be changed about a role.
+#[derive(Debug, Clone, PartialEq)]
+pub(in crate::commands) struct Plan {
+    role: String,
+    /// What the role has needed.
+    policy: Value,
+    needed: Document,
+    /// Whether the inline policy is not there yet, or is another.
+    put: bool,
+    /// Managed policies that are taken from the role.
+    detach: Vec<String>,
+    /// Inline policies that are deleted.
+    delete: Vec<String>,
+    /// Managed policies that are attached.
+    attach: Vec<String>,
+    /// Policies that stay, and why.
+    keep: Vec<(String, &'static str)>,
+}
+
+impl Plan {
+    /// What is to be done about a role that has needed `policy`; `needed` is the same, parsed.
+    ///
+    /// What writes logs stays: such calls are in nobody's record (AWS's neither), so that what was needed of
+    /// them is unknown. So does what denies.
+    pub(in crate::commands) fn new(role: &Entity, policy: &Value, needed: &Document) -> Plan {
+        let mut plan = Plan {
+            role: role.name.clone(),
+            policy: policy.clone(),
+            needed: needed.clone(),
+            put: true,
+            detach: Vec::new(),
+            delete: Vec::new(),
+            attach: Vec::new(),
+            keep: Vec::new(),
+        };
+        let mut writes_logs = false;
+        for Attached { origin, document } in &role.policies {
+            let stays = if origin == &Origin::Inline(NAME.to_owned()) {
+                plan.put = document.statements != needed.statements;
+                continue;
+            } else if document.statements.iter().any(|s| s.effect == Effect::Deny) {
+                Some("it denies")
+            } else if document.statements.iter().all(only_logs) {
+                Some("it only writes logs, which no record shows")
+            } else {
+                None
+            };
+            match (stays, origin) {
+                (Some(why), origin) => plan.keep.push((origin.to_string(), why)),
+                (None, Origin::Managed(arn)) => plan.detach.push(arn.clone()),
+                (None, Origin::Inline(name)) => plan.delete.push(name.clone()),
+            }
+            writes_logs |= stays.is_none() && allows_logs(document);
+        }
+        let keeps_logs = role.policies.iter().any(|p| {
+            plan.keep.iter().any(|(name, _)| name == &p.origin.to_string())
+                && allows_logs(&p.document)
+        }) || allows_logs(needed);
+        let function = role.trust.as_ref().is_some_and(|t| trusts(t, "lambda.amazonaws.com"));
+        if function && writes_logs && !keeps_logs {
+            plan.attach.push(BASIC_EXECUTION.to_owned());
+        }
+        plan
+    }
+
+    /// Whether nothing is to be done.
+    pub(in crate::commands) fn is_empty(&self) -> bool {
+        !self.put && self.detach.is_empty() && self.delete.is_empty() && self.attach.is_empty()
+    }
+
+    pub(in crate::commands) fn role(&self) -> &str {
+        &self.role
+    }
+
+    pub(in crate::commands) fn as_json(&self) -> Value {
+        let keep: Vec<Value> =
+            self.keep.iter().map(|(policy, why)| json!({"policy": policy, "why": why})).collect();
+        json!({
+            "put": self.put.then_some(NAME),
+            "attach": self.attach,
+            "detach": self.detach,
+            "delete": self.delete,
+            "keep": keep,
+        })
+    }
+
+    /// The commands of AWS's own tool; the new policy first, so that the role never lacks what it needs.
+    pub(in crate::commands) fn commands(&self) -> Vec<String> {
+        let role = &self.role;
+        let mut all = Vec::new();
+        if self.put {
+            all.push(format!(
+                "aws iam put-role-policy --role-name {role} --policy-name {NAME} --policy-document {}",
+                quoted(&self.policy.to_string())
+            ));
+        }
+        for arn in &self.attach {
+            all.push(format!("aws iam attach-role-policy --role-name {role} --policy-arn {arn}"));
+        }
+        for arn in &self.detach {
+            all.push(format!("aws iam detach-role-policy --role-name {role} --policy-arn {arn}"));
+        }
+        for name in &self.delete {
+            all.push(format!("aws iam delete-role-policy --role-name {role} --policy-name {name}"));
+        }
+        all
+    }
+
+    /// The difference, statement by statement: `-` goes, `+` comes, the rest stays.
+    pub(in crate::commands) fn shown(&self, role: &Entity) -> String {
+        let mut text = format!("role {}\n", self.role);
+        for Attached { origin, document } in &role.policies {
+            let replaced = origin == &Origin::Inline(NAME.to_owned()) && self.put;
+            let goes = replaced
+                || match origin {
+                    Origin::Managed(arn) => self.detach.contains(arn),
+                    Origin::Inline(name) => self.delete.contains(name),
+                };
+            if !goes {
+                let why = self.keep.iter().find(|(name, _)| name == &origin.to_string());
+                let why = why.map_or_else(String::new, |(_, why)| format!(": {why}"));
+                let _ = writeln!(text, "  {origin} stays{why}");
+                continue;
+            }
+            let _ = writeln!(text, "- {origin}");
+            for statement in &document.statements {
+                let _ = writeln!(text, "-   {}", shown_statement(statement));
+            }
+        }
+        for arn in &self.attach {
+            let _ = writeln!(
+                text,
+                "+ {arn}: what the role wrote logs by goes, and no record shows that"
+            );
+        }
+        if self.put {
+            let _ = writeln!(text, "+ inline: {NAME}");
+            for statement in &self.needed.statements {
+                let _ = writeln!(text, "+   {}", shown_statement(statement));
+            }
+        }
+        text
+    }
+
+    /// Does it.
+    ///
+    /// # Errors
+    /// What IAM answers; what was done before that stays done.
+    pub(in crate::commands) fn apply(&self, client: &Client) -> Result<(), ClientError> {
+        let role = ("RoleName", self.role.as_str());
+        let ask = |operation: &str, more: &[(&str, &str)]| {
+            let all: Vec<_> = std::iter::once(role).chain(more.iter().copied()).collect();
+            client.query(Service::Iam, operation, &all).map(|_| ())
+        };
+        if self.put {
+            let document = self.policy.to_string();
+            ask("PutRolePolicy", &[("PolicyName", NAME), ("PolicyDocument", &document)])?;
+        }
+        for arn in &self.attach {
+            ask("AttachRolePolicy", &[("PolicyArn", arn)])?;
+        }
+        for arn in &self.detach {
+            ask("DetachRolePolicy", &[("PolicyArn", arn)])?;
+        }
+        for name in &self.delete {
+            ask("DeleteRolePolicy", &[("PolicyName", name)])?;
+        }
+        Ok(())
+    }
+}
+
+/// Asks whether to go on.
+///
+/// # Errors
+/// When nobody is there to answer.
+pub(in crate::commands) fn confirmed(yes: bool) -> Result<bool, ClientError> {
+    if yes {
+        return Ok(true);
+    }
+    if !std::io::stdin().is_terminal() {
+        return Err(ClientError::Usage(
+            "nobody is there to confirm the change\nhint: --yes does without".to_owned(),
+        ));
+    }
+    eprint!("Change it so? [y/N] ");
+    let mut answer = String::new();
+    let read = std::io::stdin().lock().read_line(&mut answer);
+    read.map_err(ClientError::file("read", std::path::Path::new("standard input")))?;
+    Ok(matches!(answer.trim().to_ascii_lowercase().as_str(), "y" | "yes"))
+}
+
+/// Whether a statement is about writing logs and nothing else.
+fn only_logs(statement: &Statement) -> bool {
+    let writes = |name: &str| ["createloggroup", "createlogstream", "putlogevents"].contains(&name);
+    matches!(&statement.action, Scope::In(actions) if actions.iter().all(|a| {
+        a.vendor.eq_ignore_ascii_case("logs") && writes(&a.name.to_ascii_lowercase())
+    }))
+}
+
+fn allows_logs(document: &Document) -> bool {
+    document
+        .statements
+        .iter()
+        .any(|s| s.effect == Effect::Allow && s.action.covers(|a| a.matches("logs:PutLogEvents")))
+}
+
+/// Whether a trust policy lets a service take the role.
+pub(in crate::commands) fn trusts(trust: &Document, service: &str) -> bool {
+    let is = |p: &kennel_iam::policy::PrincipalPattern| matches!(p, kennel_iam::policy::PrincipalPattern::Service(name) if name.eq_ignore_ascii_case(service));
+    trust.statements.iter().any(|s| {
+        s.effect == Effect::Allow
+            && matches!(&s.principal, Some(Scope::In(who)) if who.iter().any(is))
+    })
+}
+
+/// A statement in one line.
+pub(in crate::commands) fn shown_statement(statement: &Statement) -> String {
+    let effect = match statement.effect {
+        Effect::Allow => "Allow",
+        Effect::Deny => "Deny",
+    };
+    let mut text = format!("{effect} {}", shown_scope(&statement.action));
+    if let Some(resource) = &statement.resource {
+        let _ = write!(text, " on {}", shown_scope(resource));
+    }
+    if !statement.conditions.is_empty() {
+        let keys: Vec<String> = statement
+            .conditions
+            .iter()
+            .map(|c| format!("{} {}", c.operator_name(), c.key))
+            .collect();
+        let _ = write!(text, " if {}", some(&keys));
+    }
+    text
+}
+
+pub(in crate::commands) fn shown_scope<T: ToString>(scope: &Scope<T>) -> String {
+    let items: Vec<String> = scope.items().iter().map(T::to_string).collect();
+    match scope {
+        Scope::In(_) => some(&items),
+        Scope::NotIn(_) => format!("anything but {}", some(&items)),
+    }
+}
+
+/// The first few of some items.
+pub(in crate::commands) fn some(items: &[String]) -> String {
+    let shown = items.iter().take(ITEMS).map(String::as_str).collect::<Vec<_>>().join(", ");
+    match items.len().saturating_sub(ITEMS) {
+        0 => shown,
+        more => format!("{shown} and {more} more"),
+    }
+}
