@@ -6,9 +6,10 @@ use std::sync::Arc;
 
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use kennel_server::context::{Caller, Principal, Timestamp};
-use kennel_server::identity::{Authorizer, Credentials, Secret, Unknown};
-use kennel_server::s3::{S3Front, S3Options};
+use kennel_server::context::{Caller, Clock, Principal, Timestamp};
+use kennel_server::iam::{self, Iam};
+use kennel_server::identity::{Authorizer, Credentials, Denied, Question, Secret, Unknown};
+use kennel_server::s3::{self, BucketPolicies, S3Front, S3Options};
 use kennel_store::objects::{FileStore, MIGRATIONS};
 use kennel_store::state::Database;
 
@@ -34,8 +35,14 @@ impl Credentials for Fixed {
 }
 
 impl Authorizer for Fixed {
-    fn authorize(&self, _: &Caller, _: &str, _: &str) -> Result<(), String> {
-        Ok(())
+    fn authorize(&self, question: Question<'_>) -> Result<(), Denied> {
+        match question.caller {
+            Some(_) => Ok(()),
+            None => {
+                let message = "who has not signed may do nothing here".to_owned();
+                Err(Denied { reason: message.clone(), message })
+            }
+        }
     }
 }
 
@@ -43,12 +50,15 @@ impl Authorizer for Fixed {
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let root = std::env::args().nth(1).map(PathBuf::from).ok_or("which folder?")?;
     std::fs::create_dir_all(&root)?;
-    let database = Database::open(&root.join("state.db"), &[MIGRATIONS])?;
-    let store = FileStore::open(&root.join("objects"), database)?;
+    let migrations = [MIGRATIONS, iam::MIGRATIONS, s3::MIGRATIONS];
+    let database = Database::open(&root.join("state.db"), &migrations)?;
+    let iam = Iam::open(database.clone(), &root, Some(ACCOUNT), Clock.now()).await?;
+    let store = FileStore::open(&root.join("objects"), database.clone())?;
     let front = S3Front::new(S3Options {
         store: Arc::new(store),
         credentials: Arc::new(Fixed),
         authorizer: Arc::new(Fixed),
+        policies: BucketPolicies::new(database, iam),
         account: ACCOUNT.to_owned(),
         region: "us-east-1".to_owned(),
         base_domains: Vec::new(),

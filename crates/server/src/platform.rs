@@ -227,7 +227,7 @@ impl Platform {
         })?;
         let buckets = BucketPolicies::new(database.clone(), iam.clone());
         let authorizer =
-            PolicyAuthorizer::new(iam.clone(), vec![Box::new(buckets.clone())], Vec::new());
+            PolicyAuthorizer::new(iam.clone(), vec![Box::new(buckets.clone()), Box::new(lambda.clone())], Vec::new());
         let (access_log, access) = gateway::access::access_log(database);
         let gateway = Gateway::new(GatewayOptions {
             services: vec![

@@ -172,8 +172,17 @@ pub(crate) struct Lookup {
 
 /// Operations that only read: the access levels `List` and `Read` of the Service Authorization Reference,
 /// by their names.
-pub(crate) const READS: [&str; 9] =
-    ["Get*", "List*", "Describe*", "Head*", "Lookup*", "Filter*", "Simulate*", "Generate*", "Invoke*Endpoint*"];
+pub(crate) const READS: [&str; 9] = [
+    "Get*",
+    "List*",
+    "Describe*",
+    "Head*",
+    "Lookup*",
+    "Filter*",
+    "Simulate*",
+    "Generate*",
+    "Invoke*Endpoint*",
+];
 
 /// Does an operation of this name only read?
 pub(crate) fn only_reads(event_name: &str) -> bool {
@@ -248,6 +257,16 @@ fn equal(
     Ok(())
 }
 
+fn lookup_sql(condition: &str) -> String {
+    // The index is named because SQLite would rather read the table; a `+` keeps the index over time out,
+    // which has another order.
+    let index = if condition.contains(MORE_NEEDS) { "INDEXED BY access_with_needs" } else { "" };
+    format!(
+        "SELECT id FROM access_records {index}
+         WHERE {condition} AND id < ? AND +time >= ? AND +time <= ? ORDER BY id DESC LIMIT ?"
+    )
+}
+
 /// The newest ids for which `condition` holds. The table's order is that of ids, and so is that of every
 /// index over one column, so that no more is read than is answered.
 fn select(
@@ -256,11 +275,7 @@ fn select(
     condition: &str,
     values: &[Sql],
 ) -> rusqlite::Result<Vec<i64>> {
-    // A `+` keeps the index over time out: it has another order.
-    let sql = format!(
-        "SELECT id FROM access_records
-         WHERE {condition} AND id < ? AND +time >= ? AND +time <= ? ORDER BY id DESC LIMIT ?"
-    );
+    let sql = lookup_sql(condition);
     let most = i64::try_from(lookup.most).unwrap_or(i64::MAX);
     let rest = [lookup.before.unwrap_or(i64::MAX), lookup.since.0, lookup.until.0, most];
     let all = values.iter().cloned().chain(rest.into_iter().map(Sql::Integer));
@@ -307,11 +322,7 @@ pub(crate) fn last_uses(
     let mut statement = c.prepare_cached(&sql)?;
     let since = since.max(identity.created);
     let rows = statement.query_map(params![identity.arn, since.0], |row| {
-        Ok(LastUse {
-            service: row.get(0)?,
-            operation: row.get(1)?,
-            at: Timestamp(row.get(2)?),
-        })
+        Ok(LastUse { service: row.get(0)?, operation: row.get(1)?, at: Timestamp(row.get(2)?) })
     })?;
     rows.collect()
 }

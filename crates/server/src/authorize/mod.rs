@@ -64,6 +64,11 @@ impl PolicyAuthorizer {
         PolicyAuthorizer { inner: Arc::new(Inner { iam, resources, service_control }) }
     }
 
+    /// The platform as a session of a role; `None` when there is no such role.
+    pub(crate) fn role_caller(&self, role_arn: &str) -> Option<Caller> {
+        self.inner.iam.role_caller(role_arn).ok().flatten()
+    }
+
     /// The decision, statement by statement.
     ///
     /// # Errors

@@ -86,7 +86,8 @@ impl Stand {
     }
 
     pub(crate) async fn inline(&self, user: &str, policy: &Value) {
-        let input = json!({"UserName": user, "PolicyName": "own", "PolicyDocument": policy.to_string()});
+        let input =
+            json!({"UserName": user, "PolicyName": "own", "PolicyDocument": policy.to_string()});
         self.run("PutUserPolicy", input).await;
     }
 
@@ -143,7 +144,8 @@ async fn nobody_may_what_no_policy_allows_and_changes_count_at_once() {
 
     // A managed policy's default version is what counts.
     let narrow = document("Allow", "sagemaker:InvokeEndpoint", ENDPOINT).to_string();
-    let made = stand.run("CreatePolicy", json!({"PolicyName": "p", "PolicyDocument": narrow})).await;
+    let made =
+        stand.run("CreatePolicy", json!({"PolicyName": "p", "PolicyDocument": narrow})).await;
     let arn = made["Policy"]["Arn"].as_str().unwrap();
     stand.run("AttachUserPolicy", json!({"UserName": "ann", "PolicyArn": arn})).await;
     assert_eq!(stand.invokes(&ann), Ok(()));
@@ -160,7 +162,10 @@ async fn nobody_may_what_no_policy_allows_and_changes_count_at_once() {
     // A deny wins, and says where.
     stand.inline("ann", &document("Deny", "sagemaker:*", "*")).await;
     let denied = stand.ask(&ann, &Need::new("sagemaker:InvokeEndpoint", ENDPOINT)).unwrap_err();
-    assert!(denied.message.ends_with("with an explicit deny in an identity-based policy"), "{denied}");
+    assert!(
+        denied.message.ends_with("with an explicit deny in an identity-based policy"),
+        "{denied}"
+    );
     assert_eq!(denied.reason, "denied by statement 0 `One` of inline: own (identity-based policy)");
     let gone = json!({"UserName": "ann", "PolicyName": "own"});
     stand.run("DeleteUserPolicy", gone).await;
@@ -179,7 +184,12 @@ async fn a_boundary_limits_what_policies_allow() {
     assert!(stand.may(&ann, "s3:GetObject", "arn:aws:s3:::b/k"));
     assert!(!stand.may(&ann, "s3:PutObject", "arn:aws:s3:::b/k"));
     let message = stand.invokes(&ann).unwrap_err();
-    assert!(message.ends_with("because no permissions boundary allows the sagemaker:InvokeEndpoint action"), "{message}");
+    assert!(
+        message.ends_with(
+            "because no permissions boundary allows the sagemaker:InvokeEndpoint action"
+        ),
+        "{message}"
+    );
     stand.run("DeleteUserPermissionsBoundary", json!({"UserName": "ann"})).await;
     assert_eq!(stand.invokes(&ann), Ok(()));
 }
@@ -188,15 +198,22 @@ async fn a_boundary_limits_what_policies_allow() {
 async fn a_session_is_narrowed_by_what_it_was_made_with() {
     let stand = stand().await;
     stand.role("Dog", json!({"AWS": ACCOUNT})).await;
-    let full = json!({"RoleName": "Dog", "PolicyArn": "arn:aws:iam::aws:policy/AdministratorAccess"});
+    let full =
+        json!({"RoleName": "Dog", "PolicyArn": "arn:aws:iam::aws:policy/AdministratorAccess"});
     stand.run("AttachRolePolicy", full).await;
     let whole = stand.session("Dog", json!({})).await;
     assert_eq!(stand.invokes(&whole), Ok(()));
     let inline = document("Allow", "s3:GetObject", "*").to_string();
     let narrow = stand.session("Dog", json!({"Policy": inline})).await;
     let message = stand.invokes(&narrow).unwrap_err();
-    assert!(message.contains(&format!("User: arn:aws:sts::{ACCOUNT}:assumed-role/Dog/notebook is not")), "{message}");
-    assert!(message.ends_with("because no session policy allows the sagemaker:InvokeEndpoint action"), "{message}");
+    assert!(
+        message.contains(&format!("User: arn:aws:sts::{ACCOUNT}:assumed-role/Dog/notebook is not")),
+        "{message}"
+    );
+    assert!(
+        message.ends_with("because no session policy allows the sagemaker:InvokeEndpoint action"),
+        "{message}"
+    );
     assert!(stand.may(&narrow, "s3:GetObject", "arn:aws:s3:::b/k"));
     // Managed session policies and the inline one add up.
     let logs = json!([{"arn": "arn:aws:iam::aws:policy/CloudWatchLogsReadOnlyAccess"}]);
@@ -206,7 +223,8 @@ async fn a_session_is_narrowed_by_what_it_was_made_with() {
     assert!(stand.may(&both, "logs:GetLogEvents", "*"));
     assert!(!stand.may(&both, "logs:PutLogEvents", "*"));
     // All sessions lose what the role loses.
-    let detach = json!({"RoleName": "Dog", "PolicyArn": "arn:aws:iam::aws:policy/AdministratorAccess"});
+    let detach =
+        json!({"RoleName": "Dog", "PolicyArn": "arn:aws:iam::aws:policy/AdministratorAccess"});
     stand.run("DetachRolePolicy", detach).await;
     assert!(stand.invokes(&whole).is_err() && !stand.may(&both, "logs:GetLogEvents", "*"));
 }
@@ -294,7 +312,11 @@ async fn the_root_may_everything_of_its_own_account() {
     let root = stand.root();
     assert_eq!(stand.invokes(&root), Ok(()));
     assert!(stand.may(&root, "iam:CreateUser", "*"));
-    assert!(!stand.may(&root, "sagemaker:InvokeEndpoint", &ENDPOINT.replace(ACCOUNT, "210987654321")));
+    assert!(!stand.may(
+        &root,
+        "sagemaker:InvokeEndpoint",
+        &ENDPOINT.replace(ACCOUNT, "210987654321")
+    ));
 }
 
 #[tokio::test]
@@ -307,10 +329,8 @@ async fn an_organization_limits_everybody() {
         let document = Document::parse(&text.to_string(), Kind::Identity).unwrap();
         Policy::new("scp", PolicyType::ServiceControl, document)
     };
-    let level = vec![
-        policy(document("Allow", "*", "*")),
-        policy(document("Deny", "sagemaker:*", "*")),
-    ];
+    let level =
+        vec![policy(document("Allow", "*", "*")), policy(document("Deny", "sagemaker:*", "*"))];
     let limited = PolicyAuthorizer::new(stand.iam.clone(), Vec::new(), vec![level]);
     let ask = |caller: &Caller, action: &'static str| {
         let need = Need::new(action, "*");
@@ -332,10 +352,13 @@ async fn the_platform_acts_for_a_role_with_the_roles_own_rights() {
     let ask = || stand.authorizer.authorize_role(&role, &need, (NOW, "us-east-1"));
     let denied = ask().unwrap_err();
     assert!(
-        denied.message.starts_with(&format!("User: arn:aws:sts::{ACCOUNT}:assumed-role/Dog/SageMaker is not")),
+        denied.message.starts_with(&format!(
+            "User: arn:aws:sts::{ACCOUNT}:assumed-role/Dog/SageMaker is not"
+        )),
         "{denied}"
     );
-    let full = json!({"RoleName": "Dog", "PolicyArn": "arn:aws:iam::aws:policy/AmazonS3FullAccess"});
+    let full =
+        json!({"RoleName": "Dog", "PolicyArn": "arn:aws:iam::aws:policy/AmazonS3FullAccess"});
     stand.run("AttachRolePolicy", full.clone()).await;
     assert_eq!(ask(), Ok(()));
     stand.run("DetachRolePolicy", full).await;

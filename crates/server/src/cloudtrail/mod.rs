@@ -71,88 +71,83 @@ fn position(token: &str) -> Option<i64> {
 }
 
 impl CloudTrail {
-/// What a call asks for; `None` when nothing can be found.
-fn lookup(
-    &self,
-    context: &Context,
-    input: &Value,
-) -> Result<Option<Lookup>, ServiceError> {
-    let moment = |name: &str| {
-        let seconds = input.get(name).and_then(Value::as_f64)?;
-        // Far below 2^63 by the codec's own limits.
-        Some(Timestamp((seconds * 1000.0) as i64))
-    };
-    let (since, until) = (moment("StartTime"), moment("EndTime"));
-    let since = since.unwrap_or(Timestamp(i64::MIN));
-    let until = until.unwrap_or(Timestamp(i64::MAX));
-    if since > until {
-        let text = "The start time must be before the end time.";
-        return Err(refused("InvalidTimeRangeException", text));
-    }
-    let most = input.get("MaxResults").and_then(Value::as_u64).unwrap_or(PAGE as u64);
-    let most = usize::try_from(most).unwrap_or(PAGE).clamp(1, PAGE);
-    let before = match input.get("NextToken").and_then(Value::as_str) {
-        Some(token) => Some(position(token).ok_or_else(|| {
-            refused("InvalidNextTokenException", "The specified token is not valid.")
-        })?),
-        None => None,
-    };
-    let attributes = input.get("LookupAttributes").and_then(Value::as_array);
-    let attribute = match attributes.map(Vec::as_slice).unwrap_or_default() {
-        [] => None,
-        [one] => match self.attribute(context, one)? {
-            Some(attribute) => Some(attribute),
-            None => return Ok(None),
-        },
-        _ => {
-            let text = "You may specify only one lookup attribute.";
-            return Err(refused("InvalidLookupAttributesException", text));
+    /// What a call asks for; `None` when nothing can be found.
+    fn lookup(&self, context: &Context, input: &Value) -> Result<Option<Lookup>, ServiceError> {
+        let moment = |name: &str| {
+            let seconds = input.get(name).and_then(Value::as_f64)?;
+            // Far below 2^63 by the codec's own limits.
+            Some(Timestamp((seconds * 1000.0) as i64))
+        };
+        let (since, until) = (moment("StartTime"), moment("EndTime"));
+        let since = since.unwrap_or(Timestamp(i64::MIN));
+        let until = until.unwrap_or(Timestamp(i64::MAX));
+        if since > until {
+            let text = "The start time must be before the end time.";
+            return Err(refused("InvalidTimeRangeException", text));
         }
-    };
-    Ok(Some(Lookup { attribute, since, until, before, most }))
-}
-
-
-/// `None`: nothing here can have it.
-fn attribute(
-    &self,
-    context: &Context,
-    input: &Value,
-) -> Result<Option<Attribute>, ServiceError> {
-    let text = |name: &str| input.get(name).and_then(Value::as_str).unwrap_or_default();
-    let value = text("AttributeValue").to_owned();
-    Ok(Some(match text("AttributeKey") {
-        "EventId" => Attribute::RequestId(value),
-        "EventName" => Attribute::EventName(value),
-        "ReadOnly" => match value.as_str() {
-            "true" => Attribute::ReadOnly(true),
-            "false" => Attribute::ReadOnly(false),
-            other => {
-                let text = format!("ReadOnly is `true` or `false`, not `{other}`.");
+        let most = input.get("MaxResults").and_then(Value::as_u64).unwrap_or(PAGE as u64);
+        let most = usize::try_from(most).unwrap_or(PAGE).clamp(1, PAGE);
+        let before = match input.get("NextToken").and_then(Value::as_str) {
+            Some(token) => Some(position(token).ok_or_else(|| {
+                refused("InvalidNextTokenException", "The specified token is not valid.")
+            })?),
+            None => None,
+        };
+        let attributes = input.get("LookupAttributes").and_then(Value::as_array);
+        let attribute = match attributes.map(Vec::as_slice).unwrap_or_default() {
+            [] => None,
+            [one] => match self.attribute(context, one)? {
+                Some(attribute) => Some(attribute),
+                None => return Ok(None),
+            },
+            _ => {
+                let text = "You may specify only one lookup attribute.";
                 return Err(refused("InvalidLookupAttributesException", text));
             }
-        },
-        "Username" => Attribute::UserName(value),
-        "ResourceName" => {
-            let account = self.iam.account();
-            let mut arns = resource::candidates(&value, &context.region, account);
-            // Users and roles may have paths, which their names do not tell.
-            let known = [self.iam.role(&value), self.iam.user(&value)];
-            arns.extend(known.into_iter().flatten().map(|known| known.arn));
-            arns.sort();
-            arns.dedup();
-            Attribute::Resource(arns)
-        }
-        "ResourceType" => match resource::globs(&value) {
-            Some((globs, deeper)) => Attribute::ResourceType(globs, deeper),
-            None => return Ok(None),
-        },
-        "EventSource" => Attribute::Service(event::service(&value)),
-        "AccessKeyId" => Attribute::AccessKey(value),
-        // The model has let only these through.
-        _ => return Ok(None),
-    }))
-}
+        };
+        Ok(Some(Lookup { attribute, since, until, before, most }))
+    }
+
+    /// `None`: nothing here can have it.
+    fn attribute(
+        &self,
+        context: &Context,
+        input: &Value,
+    ) -> Result<Option<Attribute>, ServiceError> {
+        let text = |name: &str| input.get(name).and_then(Value::as_str).unwrap_or_default();
+        let value = text("AttributeValue").to_owned();
+        Ok(Some(match text("AttributeKey") {
+            "EventId" => Attribute::RequestId(value),
+            "EventName" => Attribute::EventName(value),
+            "ReadOnly" => match value.as_str() {
+                "true" => Attribute::ReadOnly(true),
+                "false" => Attribute::ReadOnly(false),
+                other => {
+                    let text = format!("ReadOnly is `true` or `false`, not `{other}`.");
+                    return Err(refused("InvalidLookupAttributesException", text));
+                }
+            },
+            "Username" => Attribute::UserName(value),
+            "ResourceName" => {
+                let account = self.iam.account();
+                let mut arns = resource::candidates(&value, &context.region, account);
+                // Users and roles may have paths, which their names do not tell.
+                let known = [self.iam.role(&value), self.iam.user(&value)];
+                arns.extend(known.into_iter().flatten().map(|known| known.arn));
+                arns.sort();
+                arns.dedup();
+                Attribute::Resource(arns)
+            }
+            "ResourceType" => match resource::globs(&value) {
+                Some((globs, deeper)) => Attribute::ResourceType(globs, deeper),
+                None => return Ok(None),
+            },
+            "EventSource" => Attribute::Service(event::service(&value)),
+            "AccessKeyId" => Attribute::AccessKey(value),
+            // The model has let only these through.
+            _ => return Ok(None),
+        }))
+    }
 }
 
 impl Service for CloudTrail {

@@ -18,7 +18,12 @@ const TYPES: [(&str, &str, &str, Place); 17] = [
     ("AWS::SageMaker::EndpointConfig", "sagemaker", "endpoint-config/", Place::Region),
     ("AWS::SageMaker::Model", "sagemaker", "model/", Place::Region),
     ("AWS::SageMaker::TrainingJob", "sagemaker", "training-job/", Place::Region),
-    ("AWS::SageMaker::HyperParameterTuningJob", "sagemaker", "hyper-parameter-tuning-job/", Place::Region),
+    (
+        "AWS::SageMaker::HyperParameterTuningJob",
+        "sagemaker",
+        "hyper-parameter-tuning-job/",
+        Place::Region,
+    ),
     ("AWS::SageMaker::NotebookInstance", "sagemaker", "notebook-instance/", Place::Region),
     ("AWS::SageMaker::ProcessingJob", "sagemaker", "processing-job/", Place::Region),
     ("AWS::SageMaker::TransformJob", "sagemaker", "transform-job/", Place::Region),
@@ -54,11 +59,14 @@ pub(super) fn globs(resource_type: &str) -> Option<(Vec<String>, Option<bool>)> 
         "AWS::S3::Object" => Some(true),
         _ => None,
     };
-    Some((vec![match place {
-        Place::Nowhere => format!("arn:aws:{service}:::{before}*"),
-        Place::Account => format!("arn:aws:{service}::*:{before}*"),
-        Place::Region => format!("arn:aws:{service}:*:*:{before}*"),
-    }], deeper))
+    Some((
+        vec![match place {
+            Place::Nowhere => format!("arn:aws:{service}:::{before}*"),
+            Place::Account => format!("arn:aws:{service}::*:{before}*"),
+            Place::Region => format!("arn:aws:{service}:*:*:{before}*"),
+        }],
+        deeper,
+    ))
 }
 
 /// The ARNs that a name may stand for; an ARN stands for itself.
@@ -93,7 +101,10 @@ mod tests {
             ("arn:aws:s3:::dogs/a/b.jpg", Some("AWS::S3::Object")),
             ("arn:aws:iam::1:role/service-role/R", Some("AWS::IAM::Role")),
             ("arn:aws:sagemaker:us-east-1:1:endpoint/e", Some("AWS::SageMaker::Endpoint")),
-            ("arn:aws:sagemaker:us-east-1:1:endpoint-config/e", Some("AWS::SageMaker::EndpointConfig")),
+            (
+                "arn:aws:sagemaker:us-east-1:1:endpoint-config/e",
+                Some("AWS::SageMaker::EndpointConfig"),
+            ),
             ("arn:aws:lambda:us-east-1:1:function:f:live", Some("AWS::Lambda::Function")),
             ("arn:aws:sts::1:assumed-role/R/s", None),
             ("*", None),

@@ -100,9 +100,7 @@ impl Record {
             [] => None,
             [(need, allowed)] if same(need, *allowed) => None,
             all => {
-                let show = |(need, allowed): &(Need, bool)| {
-                    json!({"action": need.action, "resource": need.resource, "allowed": allowed})
-                };
+                let show = |(need, allowed): &(Need, bool)| json!({"action": need.action, "resource": need.resource, "allowed": allowed});
                 Some(all.iter().map(show).collect::<Value>().to_string())
             }
         }
@@ -250,3 +248,6 @@ impl AccessWriter {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

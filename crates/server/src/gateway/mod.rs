@@ -227,12 +227,16 @@ impl Gateway {
                     }
                 }
             }
-            Route::FunctionUrl { .. } => {
+            Route::FunctionUrl { id, path } => {
                 call.service = "lambda";
                 call.action = "lambda:InvokeFunctionUrl".to_owned();
-                let error = ServiceError::not_implemented("lambda", "InvokeFunctionUrl");
-                let encoded = rest::json_error(None, &error, &call.request_id);
-                (respond(encoded), Some(error.code))
+                match self.function_url((id, path), parts, body, &mut call).await {
+                    Ok(response) => (response, None),
+                    Err(error) => {
+                        let encoded = rest::json_error(None, &error, &call.request_id);
+                        (respond(encoded), Some(error.code))
+                    }
+                }
             }
             Route::Unknown(unknown) => {
                 call.action = unknown.asked.clone();
@@ -429,25 +433,7 @@ impl Gateway {
                 "Missing Authentication Token",
             ));
         }
-        call.place = Some(self.admit(parts, limit, call.time)?);
-        let read = tokio::time::timeout(BODY_TIME, Limited::new(body, limit).collect());
-        let body = match read.await.unwrap_or_else(|slow| Err(slow.into())) {
-            Ok(collected) => collected.to_bytes(),
-            Err(e) if e.is::<LengthLimitError>() => {
-                return Err(ServiceError::new(
-                    "RequestEntityTooLargeException",
-                    413,
-                    format!("the body is larger than {limit} bytes"),
-                ));
-            }
-            Err(e) => {
-                return Err(ServiceError::new(
-                    "RequestTimeoutException",
-                    400,
-                    format!("the body could not be read: {e}"),
-                ));
-            }
-        };
+        let body = self.read(parts, body, limit, call).await?;
         let now = call.time;
         let found = Mutex::new(None);
         let credentials = self.inner.credentials.clone();
@@ -473,6 +459,35 @@ impl Gateway {
             endpoint: self.inner.url.clone(),
         };
         Ok((context, body))
+    }
+
+    /// The body, once there is a place for it.
+    async fn read(
+        &self,
+        parts: &Parts,
+        body: Incoming,
+        limit: usize,
+        call: &mut Call,
+    ) -> Result<Bytes, ServiceError> {
+        call.place = Some(self.admit(parts, limit, call.time)?);
+        let read = tokio::time::timeout(BODY_TIME, Limited::new(body, limit).collect());
+        match read.await.unwrap_or_else(|slow| Err(slow.into())) {
+            Ok(collected) => Ok(collected.to_bytes()),
+            Err(e) if e.is::<LengthLimitError>() => {
+                Err(ServiceError::new(
+                    "RequestEntityTooLargeException",
+                    413,
+                    format!("the body is larger than {limit} bytes"),
+                ))
+            }
+            Err(e) => {
+                Err(ServiceError::new(
+                    "RequestTimeoutException",
+                    400,
+                    format!("the body could not be read: {e}"),
+                ))
+            }
+        }
     }
 
     /// A place in memory for a body, before a byte of it is read: only for keys that exist, and only

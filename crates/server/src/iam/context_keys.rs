@@ -45,3 +45,6 @@ fn answer(documents: &[Document]) -> Value {
     }
     json!({"ContextKeyNames": names.into_values().collect::<Vec<String>>()})
 }
+
+#[cfg(test)]
+mod tests;

@@ -234,13 +234,16 @@ pub(crate) fn get(call: &Call, c: &Connection) -> Outcome<Value> {
     let page = call.page(report.services, |service| service.namespace.clone())?;
     let shown = page.items.iter().map(|service| service.show(actions)).collect();
     let level = if actions { "ACTION_LEVEL" } else { "SERVICE_LEVEL" };
-    Ok(Page::<()>::answer(page.marker, vec![
-        ("JobStatus", json!("COMPLETED")),
-        ("JobType", json!(level)),
-        ("JobCreationDate", seconds(created)),
-        ("JobCompletionDate", seconds(created)),
-        ("ServicesLastAccessed", Value::Array(shown)),
-    ]))
+    Ok(Page::<()>::answer(
+        page.marker,
+        vec![
+            ("JobStatus", json!("COMPLETED")),
+            ("JobType", json!(level)),
+            ("JobCreationDate", seconds(created)),
+            ("JobCompletionDate", seconds(created)),
+            ("ServicesLastAccessed", Value::Array(shown)),
+        ],
+    ))
 }
 
 impl OfService {
@@ -295,10 +298,16 @@ pub(crate) fn with_entities(call: &Call, c: &Connection) -> Outcome<Value> {
         shown
     });
     let shown = shown.collect();
-    Ok(Page::<()>::answer(page.marker, vec![
-        ("JobStatus", json!("COMPLETED")),
-        ("JobCreationDate", seconds(created)),
-        ("JobCompletionDate", seconds(created)),
-        ("EntityDetailsList", Value::Array(shown)),
-    ]))
+    Ok(Page::<()>::answer(
+        page.marker,
+        vec![
+            ("JobStatus", json!("COMPLETED")),
+            ("JobCreationDate", seconds(created)),
+            ("JobCompletionDate", seconds(created)),
+            ("EntityDetailsList", Value::Array(shown)),
+        ],
+    ))
 }
+
+#[cfg(test)]
+mod tests;

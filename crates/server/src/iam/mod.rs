@@ -56,6 +56,16 @@ use crate::service::{Answer, Service};
 /// The role that the first start makes, as a notebook instance would have one.
 pub const DEFAULT_ROLE: &str = "AmazonSageMaker-ExecutionRole";
 const DEFAULT_ROLE_PATH: &str = "/service-role/";
+/// What that role may do: what the course's notebooks and `kennel env`'s shell do with it, IAM and Lambda
+/// included. It is far more than a training job needs, and `kennel audit` says so.
+const DEFAULT_POLICIES: [&str; 6] = [
+    "AmazonSageMakerFullAccess",
+    "AmazonS3FullAccess",
+    "IAMFullAccess",
+    "AWSLambda_FullAccess",
+    "CloudWatchLogsFullAccess",
+    "CloudWatchReadOnlyAccess",
+];
 
 /// IAM's handle; cheap to clone.
 #[derive(Debug, Clone)]
@@ -356,7 +366,7 @@ fn first_start(c: &Connection, given: Option<String>, now: Timestamp) -> Outcome
         used_region: None,
     };
     entities::insert(c, &role)?;
-    for name in ["AmazonSageMakerFullAccess", "AmazonS3FullAccess"] {
+    for name in DEFAULT_POLICIES {
         attachments::insert(c, &role.id, &format!("arn:aws:iam::aws:policy/{name}"))?;
     }
     Ok(account)

@@ -13,7 +13,9 @@ use std::net::IpAddr;
 
 use kennel_iam::policy::{Document, Kind as PolicyKind};
 use kennel_iam::simulate::{Matched, Simulation, simulate};
-use kennel_iam::{Arn, Context, Outcome as Verdict, Policies, Policy, PolicyType, Principal, Request};
+use kennel_iam::{
+    Arn, Context, Outcome as Verdict, Policies, Policy, PolicyType, Principal, Request,
+};
 use kennel_store::state::rusqlite::Connection;
 use kennel_wire::ServiceError;
 use serde_json::{Map, Value, json};
@@ -87,7 +89,11 @@ pub(crate) fn principal(call: &Call, c: &Connection) -> Outcome<Value> {
     };
     let held = held::of_entity(c, &entity)?;
     let mut policies = Policies {
-        identity: held.into_iter().filter(counts).map(|h| compiled(h, PolicyType::Identity)).collect(),
+        identity: held
+            .into_iter()
+            .filter(counts)
+            .map(|h| compiled(h, PolicyType::Identity))
+            .collect(),
         ..Policies::default()
     };
     if let Some(arn) = &entity.boundary {
@@ -202,8 +208,7 @@ fn run(call: &Call, mut stand: Stand) -> Outcome<Value> {
     }
     if let Some(text) = call.text("ResourcePolicy") {
         let id = "ResourcePolicy".to_owned();
-        policies.resource =
-            Some(given((id, text), PolicyType::Resource, PolicyKind::Resource)?);
+        policies.resource = Some(given((id, text), PolicyType::Resource, PolicyKind::Resource)?);
     }
     for entry in call.list("ContextEntries") {
         enter(&mut stand.context, entry)?;
@@ -317,7 +322,8 @@ fn show((action, resource): (&str, &str), simulation: &Simulation, cross: bool) 
     if resource != "*" {
         let mut specific = result.clone();
         specific.insert("EvalResourceName".to_owned(), json!(resource));
-        specific.insert("EvalResourceDecision".to_owned(), json!(simulation.decision.outcome.name()));
+        specific
+            .insert("EvalResourceDecision".to_owned(), json!(simulation.decision.outcome.name()));
         result.insert("ResourceSpecificResults".to_owned(), json!([specific]));
     }
     if let Some(allowed) = simulation.organizations_allowed {
@@ -369,7 +375,8 @@ fn details(simulation: &Simulation) -> BTreeMap<&'static str, &'static str> {
 fn statement(matched: &Matched) -> Value {
     let place = |(line, column): (usize, usize)| json!({"Line": line, "Column": column});
     // IAM answers these words, whatever its model lists.
-    let kind = if matched.source_policy_type == "resource" { "Resource Policy" } else { "IAM Policy" };
+    let kind =
+        if matched.source_policy_type == "resource" { "Resource Policy" } else { "IAM Policy" };
     json!({
         "SourcePolicyId": matched.source_policy_id,
         "SourcePolicyType": kind,
@@ -377,3 +384,6 @@ fn statement(matched: &Matched) -> Value {
         "EndPosition": place(matched.end),
     })
 }
+
+#[cfg(test)]
+mod tests;

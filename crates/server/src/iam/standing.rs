@@ -177,8 +177,8 @@ fn entity(c: &Connection, id: &str) -> Outcome<OfEntity> {
     }
     let mut inline =
         c.prepare_cached("SELECT name, document FROM iam_inline WHERE owner = ?1 ORDER BY name")?;
-    let rows = inline
-        .query_map([id], |row| Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?)))?;
+    let rows =
+        inline.query_map([id], |row| Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?)))?;
     for row in rows {
         let (name, text) = row?;
         identity.push(compile(&format!("inline: {name}"), PolicyType::Identity, &text)?);
@@ -244,15 +244,18 @@ impl Lookup for Iam {
             "SELECT {COLUMNS} FROM iam_entities
              WHERE id = (SELECT owner FROM iam_keys WHERE id = ?1)"
         );
-        let found = self.read(|c| {
-            Ok(c.prepare_cached(&sql)?.query_row([key], Entity::read).optional()?)
-        });
+        let found =
+            self.read(|c| Ok(c.prepare_cached(&sql)?.query_row([key], Entity::read).optional()?));
         Some(known(found.ok().flatten()?, self.account()))
     }
 }
 
 /// The id behind the ARN of a user or role of this account; `None` when there is none.
-pub(crate) fn unique_id(c: &Connection, account: &str, arn: &kennel_iam::Arn) -> Outcome<Option<String>> {
+pub(crate) fn unique_id(
+    c: &Connection,
+    account: &str,
+    arn: &kennel_iam::Arn,
+) -> Outcome<Option<String>> {
     for (kind, word) in [(Kind::User, "user"), (Kind::Role, "role")] {
         if let Some(name) = arn.name_of(word) {
             let found = match entities::find(c, kind, name) {

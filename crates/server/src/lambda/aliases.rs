@@ -184,7 +184,8 @@ fn routing(
 ) -> Outcome<Option<(u64, f64)>> {
     let weights: Vec<(String, f64)> =
         given.unwrap_or_default().additional_version_weights.into_iter().collect();
-    validate_weights(&version_text(version), &weights).map_err(|e| refusal(e.aws_code(), 400, &e))?;
+    validate_weights(&version_text(version), &weights)
+        .map_err(|e| refusal(e.aws_code(), 400, &e))?;
     let Some((other, weight)) = weights.into_iter().next() else { return Ok(None) };
     Ok(Some((existing(c, home, function, &other)?, weight)))
 }

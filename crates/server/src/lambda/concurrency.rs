@@ -40,7 +40,9 @@ impl Lambda {
             let (mut function, _) = current(c, &home, &name)?;
             if wanted > ACCOUNT.saturating_sub(claimed(c, Some(&name))?).saturating_sub(UNRESERVED)
             {
-                return refuse(SettingError::ReservedBelowUnreservedMinimum { minimum: UNRESERVED });
+                return refuse(SettingError::ReservedBelowUnreservedMinimum {
+                    minimum: UNRESERVED,
+                });
             }
             let provisioned = provisioned(c, &name, None)?;
             // 0 is let through: it is how a function is stopped at once.
@@ -196,9 +198,8 @@ fn there(c: &Connection, home: &Home, name: &str, qualifier: &str) -> Outcome<()
 /// A version has provisioned concurrency of its own or through one alias, not both; an alias that has it
 /// routes to one published version.
 pub(super) fn exclusive(c: &Connection, home: &Home, name: &str, qualifier: &str) -> Outcome<()> {
-    let has = |q: &str| -> Outcome<bool> {
-        Ok(rows::setting::<ProvisionedRow>(c, name, q)?.is_some())
-    };
+    let has =
+        |q: &str| -> Outcome<bool> { Ok(rows::setting::<ProvisionedRow>(c, name, q)?.is_some()) };
     // Another alias of the version that has provisioned concurrency.
     let other = |version: u64| -> Outcome<bool> {
         for (alias, row) in rows::settings::<AliasRow>(c, name)? {

@@ -5,6 +5,7 @@
 //! once. All ARNs have the platform's region, whatever region a request was signed for.
 
 mod aliases;
+mod authority;
 mod concurrency;
 mod configuration;
 mod error;
@@ -112,6 +113,8 @@ struct Inner {
     shelf: package::shelf::Shelf,
     signer: location::Signer,
     cache: facts::Cache,
+    /// Resource policies, by ARN.
+    policies: crate::authorize::Cache<Option<kennel_iam::Policy>>,
     /// What the dispatcher has made of provisioned concurrency, by function and qualifier.
     allocations: Mutex<HashMap<(String, String), facts::Allocation>>,
     /// Environments, and who runs.
@@ -147,6 +150,7 @@ impl Lambda {
             shelf,
             signer,
             cache: facts::Cache::default(),
+            policies: crate::authorize::Cache::default(),
             allocations: Mutex::default(),
             live: Arc::new(run::Live::new()),
             retry_scale: options.retry_scale,
@@ -184,6 +188,7 @@ impl Lambda {
         let task = tokio::spawn(async move {
             let outcome = lambda.queue(work).await;
             lambda.inner.cache.clear();
+            lambda.inner.policies.clear();
             lambda.inner.live.changed();
             outcome
         });

@@ -107,7 +107,8 @@ impl Stand {
     }
 
     async fn good(&self, operation: &str, input: Value) -> Value {
-        let answer = self.call(operation, input).await.unwrap_or_else(|e| panic!("{operation}: {e}"));
+        let answer =
+            self.call(operation, input).await.unwrap_or_else(|e| panic!("{operation}: {e}"));
         fits_the_model(operation, &answer);
         answer
     }

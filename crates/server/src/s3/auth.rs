@@ -173,10 +173,8 @@ pub(super) fn facts(signed: &Signed, parts: &Parts) -> Vec<(&'static str, String
         How::QueryV4 => ("AWS4-HMAC-SHA256", "REST-QUERY-STRING"),
         How::QueryV2 => ("AWS", "REST-QUERY-STRING"),
     };
-    let mut facts = vec![
-        ("s3:signatureversion", version.to_owned()),
-        ("s3:authType", kind.to_owned()),
-    ];
+    let mut facts =
+        vec![("s3:signatureversion", version.to_owned()), ("s3:authType", kind.to_owned())];
     if let Some(hash) = header(parts, "x-amz-content-sha256") {
         facts.push(("s3:x-amz-content-sha256", hash.to_owned()));
     }

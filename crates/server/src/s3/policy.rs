@@ -7,9 +7,7 @@ mod public;
 
 use std::sync::Arc;
 
-use kennel_iam::policy::{
-    Document, Kind, Malformed, PrincipalPattern, ResourcePattern, Scope,
-};
+use kennel_iam::policy::{Document, Kind, Malformed, PrincipalPattern, ResourcePattern, Scope};
 use kennel_iam::{Arn, Policy, PolicyType};
 use kennel_store::state::rusqlite::{self, Connection, OptionalExtension as _, params};
 use kennel_store::state::{Database, Migrations, StateError};
@@ -95,9 +93,8 @@ impl BucketPolicies {
 
     /// Are those without a signature kept out, whatever the policy says?
     pub(super) fn restricted(&self, bucket: &str) -> bool {
-        self.of(bucket).map_or(true, |guard| {
-            guard.public && guard.block.is_some_and(|block| block.restrict)
-        })
+        self.of(bucket)
+            .map_or(true, |guard| guard.public && guard.block.is_some_and(|block| block.restrict))
     }
 
     /// To be called when a bucket was made or deleted.
@@ -174,7 +171,11 @@ fn read(c: &Connection, bucket: &str) -> rusqlite::Result<Result<Guard, ServiceE
     let public = document.as_ref().is_some_and(is_public);
     let ids: Map<String, Value> = serde_json::from_str(&ids).unwrap_or_default();
     let policy = document.map(|document| {
-        Policy::new(format!("policy of bucket {bucket}"), PolicyType::Resource, fixed(document, &ids))
+        Policy::new(
+            format!("policy of bucket {bucket}"),
+            PolicyType::Resource,
+            fixed(document, &ids),
+        )
     });
     let block = match block.as_deref() {
         None => Some(ALL),
@@ -228,16 +229,14 @@ fn refused(error: &Malformed) -> S3Error {
 
 /// What S3 asks of a policy beyond the grammar: it is about this bucket and S3's actions, and whoever of this
 /// account it names exists. Answers the ids of those.
-fn checked(
-    iam: &Iam,
-    bucket: &str,
-    document: &Document,
-) -> S3Result<Map<String, Value>> {
+fn checked(iam: &Iam, bucket: &str, document: &Document) -> S3Result<Map<String, Value>> {
     let mut ids = Map::new();
     let own = format!("arn:aws:s3:::{bucket}");
     for statement in &document.statements {
         let actions = statement.action.items();
-        if actions.iter().any(|action| !action.vendor.eq_ignore_ascii_case("s3") && action.vendor != "*")
+        if actions
+            .iter()
+            .any(|action| !action.vendor.eq_ignore_ascii_case("s3") && action.vendor != "*")
         {
             return Err(malformed("Policy has invalid action"));
         }
@@ -438,11 +437,7 @@ impl Ops {
 }
 
 fn no_policy() -> S3Error {
-    custom(
-        "NoSuchBucketPolicy",
-        http::StatusCode::NOT_FOUND,
-        "The bucket policy does not exist",
-    )
+    custom("NoSuchBucketPolicy", http::StatusCode::NOT_FOUND, "The bucket policy does not exist")
 }
 
 #[cfg(test)]

@@ -41,7 +41,10 @@ impl Authorizer for People {
             return Ok(());
         }
         let reason = "a test says so".to_owned();
-        Err(Denied { message: format!("{action} on resource: {resource} because {reason}"), reason })
+        Err(Denied {
+            message: format!("{action} on resource: {resource} because {reason}"),
+            reason,
+        })
     }
 }
 
@@ -170,7 +173,10 @@ impl<'a> Call<'a> {
     }
 }
 
-pub(crate) async fn answer(front: &S3Front, request: Request<Bytes>) -> (StatusCode, String, AccessNote) {
+pub(crate) async fn answer(
+    front: &S3Front,
+    request: Request<Bytes>,
+) -> (StatusCode, String, AccessNote) {
     let answer = front.call(request).await;
     let (parts, body) = answer.into_parts();
     let bytes = body.collect().await.unwrap().to_bytes();

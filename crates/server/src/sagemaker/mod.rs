@@ -36,6 +36,7 @@ use crate::service::{Answer, Service};
 
 pub use endpoint::invoke::{Invocation, Invoked};
 pub use image::NATIVE_IMAGE;
+pub(crate) use objects::Rights;
 pub use rows::MIGRATIONS;
 pub use toolkit::{INSTALLED, ToolkitError};
 
@@ -48,6 +49,8 @@ pub struct Options {
     pub iam: Iam,
     /// Data, models and outputs.
     pub objects: kennel_store::objects::FileStore,
+    /// What decides over them when a job's or model's role is used.
+    pub(crate) rights: Rights,
     /// Where jobs and endpoints log.
     pub logs: Logs,
     /// Where endpoints' and jobs' metrics go.
@@ -126,7 +129,8 @@ impl SageMaker {
         let inner = Inner {
             rows: rows::Rows::new(options.database),
             iam: options.iam,
-            objects: objects::Objects::new(options.objects, options.remote_s3),
+            objects: objects::Objects::new(options.objects, options.remote_s3)
+                .guarded(options.rights),
             logs: options.logs,
             metrics: options.metrics,
             launcher: options.launcher,

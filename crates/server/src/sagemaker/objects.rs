@@ -2,6 +2,7 @@
 //! platform comes first; training data may also lie in a bucket elsewhere that kennel.toml names.
 
 mod remote;
+mod rights;
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -12,6 +13,7 @@ use kennel_store::objects::{
 };
 use kennel_wire::ServiceError;
 
+pub(crate) use self::rights::Rights;
 use crate::config::RemoteS3;
 use crate::context::Timestamp;
 
@@ -71,6 +73,9 @@ pub(super) enum TransferError {
         /// The bucket.
         bucket: String,
     },
+    /// The role may not.
+    #[error("AccessDenied (403): {0}")]
+    Denied(String),
     /// Keys that cannot become files.
     #[error("{count} keys cannot become files, the first is `{key}`: it {reason}")]
     Refused {
@@ -97,11 +102,32 @@ pub(super) struct Objects {
     store: FileStore,
     /// Buckets elsewhere, by name; a bucket of this platform hides one of the same name.
     remote: BTreeMap<String, RemoteS3>,
+    rights: Option<Rights>,
+    /// The role whose rights count; without one the platform acts for itself.
+    role: Option<String>,
 }
 
 impl Objects {
     pub(super) fn new(store: FileStore, remote: BTreeMap<String, RemoteS3>) -> Self {
-        Objects { store, remote }
+        Objects { store, remote, rights: None, role: None }
+    }
+
+    /// The same, which asks for rights where it acts for a role.
+    pub(super) fn guarded(self, rights: Rights) -> Self {
+        Objects { rights: Some(rights), ..self }
+    }
+
+    /// The same with the rights of a role.
+    pub(super) fn of_role(&self, role_arn: &str) -> Self {
+        Objects { role: Some(role_arn.to_owned()), ..self.clone() }
+    }
+
+    /// May the role do this to the object?
+    async fn permit(&self, action: &'static str, location: &Location) -> Result<(), TransferError> {
+        match (&self.rights, &self.role) {
+            (Some(rights), Some(role)) => rights.one(role, action, location).await,
+            _ => Ok(()),
+        }
     }
 
     /// The configuration of a bucket that does not exist here.
@@ -171,6 +197,9 @@ impl Objects {
         folder: &Path,
         link: bool,
     ) -> Result<Materialized, TransferError> {
+        if let (Some(rights), Some(role)) = (&self.rights, &self.role) {
+            rights.read_prefix(role, &self.store, location).await?;
+        }
         let placement = if link { Placement::Link } else { Placement::Copy };
         let done =
             self.store.materialize(&location.bucket, &location.key, folder, placement).await?;
@@ -191,6 +220,7 @@ impl Objects {
         path: &Path,
     ) -> Result<String, TransferError> {
         self.refuse_remote(location, "models and sources").await?;
+        self.permit("s3:GetObject", location).await?;
         Ok(self.store.get_to_file(&location.bucket, &location.key, path).await?.etag)
     }
 
@@ -202,6 +232,7 @@ impl Objects {
         now: Timestamp,
     ) -> Result<(), TransferError> {
         self.refuse_remote(location, "outputs").await?;
+        self.permit("s3:PutObject", location).await?;
         let options = PutOptions {
             part: PartOptions { now: now.0, ..PartOptions::default() },
             metadata: Metadata {

@@ -138,14 +138,6 @@ pub(super) fn lambda(asked: &Asked<'_>) -> Option<Needs> {
     Some(Needs::All(more))
 }
 
-/// A request to a function's own address, by `AWS_IAM` or unsigned by `NONE`. `qualifier` is the alias of the
-/// address, if it has one.
-pub(crate) fn url(asked: &Asked<'_>, qualifier: Option<&str>, auth_type: &str) -> Need {
-    let resource = function(asked, asked.text("FunctionName"), qualifier);
-    Need::new("lambda:InvokeFunctionUrl", resource)
-        .with("lambda:FunctionUrlAuthType", vec![auth_type.to_owned()])
-}
-
 /// The ARN behind a function's name, `name:qualifier`, `account:function:name` or ARN.
 fn function(asked: &Asked<'_>, given: &str, qualifier: Option<&str>) -> String {
     let rest = match given.split_once(":function:") {

@@ -141,18 +141,26 @@ pub(super) fn iam(asked: &Asked<'_>) -> Option<Needs> {
         About::Arn(member) => Known { arn: asked.text(member).to_owned(), ..Known::default() },
     };
     let mut keys = resource_tags(&known);
-    keys.push(("iam:PolicyARN".into(), match operation {
-        "AttachRolePolicy" | "DetachRolePolicy" | "AttachUserPolicy" | "DetachUserPolicy" => {
-            values(input, "PolicyArn")
-        }
-        _ => Vec::new(),
-    }));
+    keys.push((
+        "iam:PolicyARN".into(),
+        match operation {
+            "AttachRolePolicy" | "DetachRolePolicy" | "AttachUserPolicy" | "DetachUserPolicy" => {
+                values(input, "PolicyArn")
+            }
+            _ => Vec::new(),
+        },
+    ));
     // The boundary that the user or role has, or is to have.
-    keys.push(("iam:PermissionsBoundary".into(), match operation {
-        "CreateRole" | "CreateUser" | "PutRolePermissionsBoundary"
-        | "PutUserPermissionsBoundary" => values(input, "PermissionsBoundary"),
-        _ => known.boundary.iter().cloned().collect(),
-    }));
+    keys.push((
+        "iam:PermissionsBoundary".into(),
+        match operation {
+            "CreateRole"
+            | "CreateUser"
+            | "PutRolePermissionsBoundary"
+            | "PutUserPermissionsBoundary" => values(input, "PermissionsBoundary"),
+            _ => known.boundary.iter().cloned().collect(),
+        },
+    ));
     let tagged = match operation {
         "UntagRole" | "UntagUser" => "TagKeys",
         _ => "Tags",
@@ -202,7 +210,8 @@ fn moved(asked: &Asked<'_>, arn: &str) -> Option<String> {
     let (prefix, rest) = arn.split_once(":user/")?;
     let (path, name) = rest.rsplit_once('/').unwrap_or(("", rest));
     let or = |new: &'_ str, old: String| if new.is_empty() { old } else { new.to_owned() };
-    let path = or(asked.text("NewPath"), if path.is_empty() { "/".into() } else { format!("/{path}/") });
+    let path =
+        or(asked.text("NewPath"), if path.is_empty() { "/".into() } else { format!("/{path}/") });
     let name = or(asked.text("NewUserName"), name.to_owned());
     Some(format!("{prefix}:user{path}{name}")).filter(|new| new != arn)
 }

@@ -121,11 +121,7 @@ fn conditions(operation: &str, input: &Value) -> Keys {
             "HyperParameterTuningResourceConfig.InstanceConfigs[].InstanceType",
         ];
         key("sagemaker:InstanceTypes", &types, prefix);
-        key(
-            "sagemaker:MaxRuntimeInSeconds",
-            &["StoppingCondition.MaxRuntimeInSeconds"],
-            prefix,
-        );
+        key("sagemaker:MaxRuntimeInSeconds", &["StoppingCondition.MaxRuntimeInSeconds"], prefix);
         key("sagemaker:NetworkIsolation", &["EnableNetworkIsolation"], prefix);
         let encrypted = ["EnableInterContainerTrafficEncryption"];
         key("sagemaker:InterContainerTrafficEncryption", &encrypted, prefix);
@@ -195,7 +191,10 @@ pub(super) fn scaling(asked: &Asked<'_>) -> Option<Needs> {
                 "application-autoscaling:scalable-dimension",
                 values(asked.input, "ScalableDimension"),
             )
-            .with("application-autoscaling:service-namespace", values(asked.input, "ServiceNamespace"))
+            .with(
+                "application-autoscaling:service-namespace",
+                values(asked.input, "ServiceNamespace"),
+            )
             .and(&tags(asked.input, "Tags"));
     }
     let role = text(asked.input, "RoleARN");

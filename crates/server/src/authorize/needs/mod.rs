@@ -14,7 +14,6 @@ use std::borrow::Cow;
 
 use serde_json::Value;
 
-pub(crate) use self::functions::url as function_url;
 pub(crate) use self::objects::{Asked as S3Asked, needs as s3, object};
 use crate::context::Caller;
 

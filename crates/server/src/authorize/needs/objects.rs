@@ -37,7 +37,9 @@ pub(crate) fn needs(asked: &Asked<'_>) -> Option<Needs> {
     };
     let need = match operation {
         "ListBuckets" => Need::new("s3:ListAllMyBuckets", "*"),
-        "CreateBucket" => return Some(Needs::All(asked.acl(on_bucket("s3:CreateBucket"), "s3:PutBucketAcl"))),
+        "CreateBucket" => {
+            return Some(Needs::All(asked.acl(on_bucket("s3:CreateBucket"), "s3:PutBucketAcl")));
+        }
         "DeleteBucket" => on_bucket("s3:DeleteBucket"),
         "HeadBucket" => on_bucket("s3:ListBucket"),
         "ListObjects" | "ListObjectsV2" => asked.list(on_bucket("s3:ListBucket")),

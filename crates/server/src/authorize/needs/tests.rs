@@ -157,7 +157,9 @@ fn a_training_job_is_created_with_its_role_and_its_tags() {
         lines(&all("sagemaker", "CreateEndpoint", endpoint)),
         [
             format!("sagemaker:CreateEndpoint arn:aws:sagemaker:us-east-1:{ACCOUNT}:endpoint/e"),
-            format!("sagemaker:CreateEndpoint arn:aws:sagemaker:us-east-1:{ACCOUNT}:endpoint-config/c"),
+            format!(
+                "sagemaker:CreateEndpoint arn:aws:sagemaker:us-east-1:{ACCOUNT}:endpoint-config/c"
+            ),
         ]
     );
 }
@@ -174,7 +176,10 @@ fn iam_asks_for_the_path_the_boundary_and_the_tags_of_what_there_is() {
     let of = |operation, input| lines(&all("iam", operation, input));
     let user = |path: &str| format!("arn:aws:iam::{ACCOUNT}:user/{path}");
     // Who names no user means oneself.
-    assert_eq!(of("CreateAccessKey", json!({})), [format!("iam:CreateAccessKey {}", user("staff/ann"))]);
+    assert_eq!(
+        of("CreateAccessKey", json!({})),
+        [format!("iam:CreateAccessKey {}", user("staff/ann"))]
+    );
     let bob = json!({"UserName": "bob"});
     assert_eq!(of("CreateAccessKey", bob), [format!("iam:CreateAccessKey {}", user("bob"))]);
     let key = json!({"AccessKeyId": "AKIAANN"});
@@ -193,7 +198,10 @@ fn iam_asks_for_the_path_the_boundary_and_the_tags_of_what_there_is() {
     );
     let create = json!({"RoleName": "New", "Path": "/x/", "Tags": [{"Key": "a", "Value": "b"}]});
     let role = format!("arn:aws:iam::{ACCOUNT}:role/x/New");
-    assert_eq!(of("CreateRole", create), [format!("iam:CreateRole {role}"), format!("iam:TagRole {role}")]);
+    assert_eq!(
+        of("CreateRole", create),
+        [format!("iam:CreateRole {role}"), format!("iam:TagRole {role}")]
+    );
 }
 
 #[test]
@@ -218,7 +226,11 @@ fn functions_have_many_names() {
         ("123456789012:function:dog", "", arn.clone()),
         ("function:dog:3", "", format!("{arn}:3")),
         (arn.as_str(), "$LATEST", format!("{arn}:$LATEST")),
-        ("arn:aws:lambda:eu-west-1:123456789012:function:dog:live", "", arn.replace("us-east", "eu-west") + ":live"),
+        (
+            "arn:aws:lambda:eu-west-1:123456789012:function:dog:live",
+            "",
+            arn.replace("us-east", "eu-west") + ":live",
+        ),
     ] {
         let input = json!({"FunctionName": given, "Qualifier": qualifier});
         let needs = all("lambda", "Invoke", input.clone());
@@ -244,18 +256,6 @@ fn functions_have_many_names() {
     // Without a new role none is passed.
     let update = json!({"FunctionName": "dog", "Timeout": 5});
     assert_eq!(all("lambda", "UpdateFunctionConfiguration", update).len(), 1);
-    let asked = Asked {
-        service: "lambda",
-        operation: "InvokeFunctionUrl",
-        input: &json!({"FunctionName": "dog"}),
-        caller: &ann(),
-        account: ACCOUNT,
-        region: "us-east-1",
-        lookup: &Nobody,
-    };
-    let need = function_url(&asked, Some("live"), "NONE");
-    assert_eq!(need.resource, format!("{arn}:live"));
-    assert_eq!(need.context[0].1, ["NONE"]);
 }
 
 #[test]
@@ -288,9 +288,8 @@ fn bucket_needs(
     headers: &[(&str, &str)],
 ) -> Option<Needs> {
     let query: Vec<_> = form_urlencoded::parse(query.as_bytes()).collect();
-    let header = |name: &str| {
-        headers.iter().find(|(n, _)| *n == name).map(|(_, value)| (*value).to_owned())
-    };
+    let header =
+        |name: &str| headers.iter().find(|(n, _)| *n == name).map(|(_, value)| (*value).to_owned());
     s3(&S3Asked { operation, bucket, key, query: &query, header: &header })
 }
 
@@ -320,11 +319,16 @@ fn every_operation_of_s3_has_an_entry() {
 
 #[test]
 fn s3_asks_with_versions_lists_and_headers() {
-    let of = |operation, query, headers: &[(&str, &str)]| match bucket_needs(operation, "b", "k", query, headers) {
+    let of = |operation, query, headers: &[(&str, &str)]| match bucket_needs(
+        operation, "b", "k", query, headers,
+    ) {
         Some(Needs::All(all)) => all,
         other => panic!("{other:?}"),
     };
-    assert_eq!(lines(&of("GetObject", "versionId=1", &[])), ["s3:GetObjectVersion arn:aws:s3:::b/k"]);
+    assert_eq!(
+        lines(&of("GetObject", "versionId=1", &[])),
+        ["s3:GetObjectVersion arn:aws:s3:::b/k"]
+    );
     let list = of("ListObjectsV2", "list-type=2&prefix=a%20b&delimiter=%2F&max-keys=5", &[]);
     assert_eq!(
         list[0].context,
@@ -339,7 +343,11 @@ fn s3_asks_with_versions_lists_and_headers() {
     let put = of(
         "PutObject",
         "",
-        &[("x-amz-tagging", "a=b"), ("x-amz-acl", "public-read"), ("x-amz-storage-class", "GLACIER")],
+        &[
+            ("x-amz-tagging", "a=b"),
+            ("x-amz-acl", "public-read"),
+            ("x-amz-storage-class", "GLACIER"),
+        ],
     );
     let object = "arn:aws:s3:::b/k";
     assert_eq!(
@@ -351,5 +359,7 @@ fn s3_asks_with_versions_lists_and_headers() {
         ]
     );
     assert!(put[0].context.contains(&("s3:RequestObjectTag/a".into(), vec!["b".to_owned()])));
-    assert!(put[0].context.contains(&("s3:x-amz-storage-class".into(), vec!["GLACIER".to_owned()])));
+    assert!(
+        put[0].context.contains(&("s3:x-amz-storage-class".into(), vec!["GLACIER".to_owned()]))
+    );
 }

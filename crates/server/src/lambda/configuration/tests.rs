@@ -32,12 +32,23 @@ fn limits_are_awss() {
         applied(json!({member: least})).unwrap();
         applied(json!({member: most})).unwrap();
         let low = refused(json!({member: least - 1}));
-        assert!(low.ends_with(&format!("Member must have value greater than or equal to {least}")), "{low}");
+        assert!(
+            low.ends_with(&format!("Member must have value greater than or equal to {least}")),
+            "{low}"
+        );
         let high = refused(json!({member: most + 1}));
-        assert!(high.ends_with(&format!("Member must have value less than or equal to {most}")), "{high}");
+        assert!(
+            high.ends_with(&format!("Member must have value less than or equal to {most}")),
+            "{high}"
+        );
     }
-    assert_eq!(applied(json!({"EphemeralStorage": {"Size": 10_240}})).unwrap().ephemeral_mb, 10_240);
-    assert!(refused(json!({"EphemeralStorage": {"Size": 511}})).contains("'ephemeralStorage.size'"));
+    assert_eq!(
+        applied(json!({"EphemeralStorage": {"Size": 10_240}})).unwrap().ephemeral_mb,
+        10_240
+    );
+    assert!(
+        refused(json!({"EphemeralStorage": {"Size": 511}})).contains("'ephemeralStorage.size'")
+    );
     assert!(refused(json!({"Timeout": -1})).contains("Value '-1' at 'timeout'"));
 }
 
@@ -76,7 +87,10 @@ fn what_is_not_built_is_said() {
         (json!({"KMSKeyArn": "k"}), "KMSKeyArn is not implemented"),
         (json!({"LoggingConfig": {"LogFormat": "JSON"}}), "LogFormat `JSON`"),
         (json!({"CodeSigningConfigArn": "c"}), "code signing is not implemented"),
-        (json!({"DeadLetterConfig": {"TargetArn": "arn:aws:sns:us-east-1:123456789012:t"}}), "`sns` as a target"),
+        (
+            json!({"DeadLetterConfig": {"TargetArn": "arn:aws:sns:us-east-1:123456789012:t"}}),
+            "`sns` as a target",
+        ),
     ];
     for (input, text) in cases {
         let said = refused(input.clone());

@@ -68,7 +68,11 @@ fn other_accounts_and_regions_have_no_functions_here() {
     let error = parse(text, &home()).unwrap_err();
     assert_eq!(
         (error.code.as_str(), error.status, error.message.as_str()),
-        ("ResourceNotFoundException", 404, "Function not found: arn:aws:lambda:us-east-1:999999999999:function:f:1")
+        (
+            "ResourceNotFoundException",
+            404,
+            "Function not found: arn:aws:lambda:us-east-1:999999999999:function:f:1"
+        )
     );
     let error = parse("arn:aws:lambda:eu-west-1:123456789012:function:f", &home()).unwrap_err();
     assert_eq!(

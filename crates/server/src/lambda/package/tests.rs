@@ -89,9 +89,8 @@ fn files_are_read_only_and_executable_where_the_zip_says_so() {
     let (around, bytes) = unpacked(&zip, UNPACKED);
     assert_eq!(bytes, Ok(10 + 6 + 5));
     let folder = around.path().join("in");
-    let mode = |name: &str| {
-        std::fs::metadata(folder.join(name)).unwrap().permissions().mode() & 0o7777
-    };
+    let mode =
+        |name: &str| std::fs::metadata(folder.join(name)).unwrap().permissions().mode() & 0o7777;
     assert_eq!(mode("bootstrap"), 0o555);
     assert_eq!(mode("handler.py"), 0o444);
     assert!(folder.join("empty").is_dir());
@@ -111,7 +110,10 @@ fn names_that_leave_the_folder_are_refused() {
         let same = "x".repeat(name.len());
         let zip = patched(files(&[(&same, b"evil")]), same.as_bytes(), name.as_bytes());
         let text = refused(&zip);
-        assert!(text.starts_with("Could not unzip uploaded file. Please check your file"), "{text}");
+        assert!(
+            text.starts_with("Could not unzip uploaded file. Please check your file"),
+            "{text}"
+        );
         assert!(text.contains(what), "{name}: {text}");
     }
     let zip = patched(files(&[("abcd", b"")]), b"abcd", b"ab\0d");
@@ -205,7 +207,10 @@ fn bombs_end_at_the_limit_whatever_their_headers_say() {
     assert!(zip.len() < 10_000);
     let text = unpacked(&zip, 1 << 20).1.unwrap_err();
     assert_eq!(text, "Unzipped size must be smaller than 1048576 bytes");
-    assert_eq!(unpacked(&zip, 3 << 20).1.unwrap_err(), "Unzipped size must be smaller than 3145728 bytes");
+    assert_eq!(
+        unpacked(&zip, 3 << 20).1.unwrap_err(),
+        "Unzipped size must be smaller than 3145728 bytes"
+    );
     assert_eq!(unpacked(&zip, (3 << 20) + 1).1, Ok(3 << 20));
     // Sizes in the headers that are too small are not believed.
     let lied = patched(zip, &(3u32 << 20).to_le_bytes(), &100u32.to_le_bytes());

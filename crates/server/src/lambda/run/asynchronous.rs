@@ -15,10 +15,10 @@ use super::destination::Record;
 use super::execute::{Executed, NotRun, Run};
 use super::metrics::Metrics;
 use crate::context::{Context, Timestamp};
-use crate::lambda::error::user;
-use crate::lambda::rows::{self, EventInvocation};
 use crate::lambda::Lambda;
+use crate::lambda::error::user;
 use crate::lambda::facts::{MAX_WAITING, Resolved};
+use crate::lambda::rows::{self, EventInvocation};
 
 /// Events that are worked on at a time, of all functions; each function's own concurrency bounds it further.
 const AT_A_TIME: usize = 64;
@@ -49,8 +49,7 @@ impl Lambda {
         };
         self.push(event).await?;
         let (function, qualifier) = (&resolved.function.name, resolved.qualifier.as_deref());
-        let metrics =
-            Metrics::new(self.inner.metrics.clone(), function, qualifier, context.now);
+        let metrics = Metrics::new(self.inner.metrics.clone(), function, qualifier, context.now);
         metrics.count("AsyncEventsReceived");
         Ok(())
     }
@@ -177,7 +176,8 @@ impl Lambda {
             let count = event.notes.get(name).and_then(Value::as_u64).unwrap_or_default();
             u32::try_from(count).unwrap_or(u32::MAX)
         };
-        let before = Attempts { function_errors: count("functionErrors"), not_run: count("notRun") };
+        let before =
+            Attempts { function_errors: count("functionErrors"), not_run: count("notRun") };
         let attempts = before.and(outcome);
         let now = self.inner.clock.now();
         match policy.next(attempts, now.0.saturating_sub(event.created.0), outcome) {
@@ -213,10 +213,10 @@ impl Lambda {
             maximum_event_age_s: settings.max_age,
             wait_scale: self.inner.retry_scale,
         };
-        let arn = self.inner.home.function_arn(
-            &event.function,
-            Some(event.qualifier.as_deref().unwrap_or("$LATEST")),
-        );
+        let arn = self
+            .inner
+            .home
+            .function_arn(&event.function, Some(event.qualifier.as_deref().unwrap_or("$LATEST")));
         let (on_success, on_failure) = (settings.on_success, settings.on_failure);
         Ok((policy, Handling { arn, on_success, on_failure, dead_letter }))
     }

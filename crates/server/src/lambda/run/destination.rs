@@ -34,8 +34,7 @@ impl Lambda {
         let now = self.inner.clock.now();
         match service {
             "lambda" => {
-                let named =
-                    names::parse(arn, &self.inner.home).map_err(|error| error.message)?;
+                let named = names::parse(arn, &self.inner.home).map_err(|error| error.message)?;
                 let event = EventInvocation {
                     id: uuid::Uuid::new_v4().to_string(),
                     function: named.name,

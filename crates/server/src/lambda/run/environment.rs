@@ -175,9 +175,7 @@ impl Lambda {
                 _tmp: tmp,
                 _launch: launch,
             }),
-            Err(error) => {
-                Err(NotStarted::Init { error, output: environment.take_output(), log })
-            }
+            Err(error) => Err(NotStarted::Init { error, output: environment.take_output(), log }),
         }
     }
 
@@ -192,7 +190,8 @@ impl Lambda {
         let configuration = &target.row.configuration;
         let now = inner.clock.now();
         let session = session_name(&target.function);
-        let keys = inner.iam.session_for_role(&configuration.role, &session, now, CREDENTIALS).await?;
+        let keys =
+            inner.iam.session_for_role(&configuration.role, &session, now, CREDENTIALS).await?;
         let folder = inner.data.join("lambda").join("tmp");
         let tmp = tempfile::Builder::new()
             .prefix("env-")
@@ -242,7 +241,11 @@ impl Lambda {
         read.push(view.code.clone());
         read.extend(view.layers);
         let options = EnvironmentOptions {
-            command: Command { argv: program.argv, environment: variables, folder: Some(view.code) },
+            command: Command {
+                argv: program.argv,
+                environment: variables,
+                folder: Some(view.code),
+            },
             mounts,
             mounts_optional: false,
             mounted_environment: BTreeMap::new(),

@@ -90,14 +90,9 @@ impl Lambda {
         self.refresh().map_err(NotRun::Service)?;
         let now = self.inner.clock.now();
         let qualifier = run.resolved.qualifier.clone();
-        let metrics = Metrics::new(
-            self.inner.metrics.clone(),
-            &target.function,
-            qualifier.as_deref(),
-            now,
-        );
-        let admitted =
-            self.inner.live.admit(&target, run.asynchronous, now);
+        let metrics =
+            Metrics::new(self.inner.metrics.clone(), &target.function, qualifier.as_deref(), now);
+        let admitted = self.inner.live.admit(&target, run.asynchronous, now);
         let (lease, warm, running) = match admitted {
             Ok(admitted) => admitted,
             Err(throttle) => {
@@ -245,16 +240,20 @@ impl Lambda {
                 ..outcome
             },
             Err(Failed::TimedOut { after }) => {
-                let text = format!("Task timed out after {:.2} seconds", target.timeout.as_secs_f64());
+                let text =
+                    format!("Task timed out after {:.2} seconds", target.timeout.as_secs_f64());
                 let mut output = outcome.output;
                 output.push(format!("{} {id} {text}", self.inner.clock.now().iso8601()));
                 let payload = error("Sandbox.Timedout", &format!("RequestId: {id} Error: {text}"));
                 let status = Some(("timeout", String::new()));
                 Outcome { payload, duration: after, output, status, ..outcome }
             }
-            Err(Failed::Exited { exit, duration }) => {
-                exited(outcome, id, duration, &format!("Runtime exited with error: {}", words(exit)))
-            }
+            Err(Failed::Exited { exit, duration }) => exited(
+                outcome,
+                id,
+                duration,
+                &format!("Runtime exited with error: {}", words(exit)),
+            ),
             Err(Failed::MemoryExceeded { duration, .. }) => {
                 let text = "Runtime exited with error: signal: killed";
                 let outcome = exited(outcome, id, duration, text);
@@ -272,7 +271,11 @@ impl Lambda {
             }
             Err(Failed::Protocol(text)) => {
                 let payload = error("Runtime.Unknown", &format!("RequestId: {id} Error: {text}"));
-                Outcome { payload, status: Some(("error", "Runtime.Unknown".to_owned())), ..outcome }
+                Outcome {
+                    payload,
+                    status: Some(("error", "Runtime.Unknown".to_owned())),
+                    ..outcome
+                }
             }
         }
     }
@@ -301,15 +304,22 @@ fn not_begun(
         InitError::Reported { error_type, body, duration } => {
             // What the runtime sent is the answer, if it is JSON.
             let json = serde_json::from_slice::<serde::de::IgnoredAny>(&body).is_ok();
-            let body = if json { body } else { error(&error_type, &String::from_utf8_lossy(&body)) };
+            let body =
+                if json { body } else { error(&error_type, &String::from_utf8_lossy(&body)) };
             (body, duration, error_type)
         }
-        InitError::Exited { exit: Exit::Code(code), duration } if code == i32::from(launch::FAILED) => {
+        InitError::Exited { exit: Exit::Code(code), duration }
+            if code == i32::from(launch::FAILED) =>
+        {
             let why = output.last().cloned().unwrap_or_default();
             let why = why.trim_start_matches("kennel: ").to_owned();
             let text = format!("RequestId: {id} Error: {why}");
             output.push(format!("{text}\tRuntime.InvalidEntrypoint"));
-            (error("Runtime.InvalidEntrypoint", &text), duration, "Runtime.InvalidEntrypoint".to_owned())
+            (
+                error("Runtime.InvalidEntrypoint", &text),
+                duration,
+                "Runtime.InvalidEntrypoint".to_owned(),
+            )
         }
         InitError::Exited { exit, duration } => {
             let text = format!("RequestId: {id} Error: Runtime exited with error: {}", words(exit));

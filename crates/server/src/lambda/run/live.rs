@@ -226,7 +226,8 @@ impl Live {
         let State { ledger, idle, provisioned, .. } = &mut *state;
         let pool = idle.entry((target.function.clone(), target.version.clone())).or_default();
         // What was made from earlier code or settings of the same version is of no use any more.
-        let (good, old) = std::mem::take(pool).into_iter().partition(|warm| warm.suits(target, now));
+        let (good, old) =
+            std::mem::take(pool).into_iter().partition(|warm| warm.suits(target, now));
         *pool = good;
         stop_all(old);
         let (function, version) = (target.function.as_str(), target.version.as_str());
@@ -239,7 +240,8 @@ impl Live {
         let warm = match &ticket.kind {
             Kind::OnDemand { .. } => pool.pop(),
             Kind::Provisioned { qualifier } => {
-                let config = provisioned.entry((function.to_owned(), qualifier.clone())).or_default();
+                let config =
+                    provisioned.entry((function.to_owned(), qualifier.clone())).or_default();
                 let warm = config.idle.pop();
                 config.busy += 1;
                 warm

@@ -11,9 +11,9 @@ use tokio::sync::watch;
 
 use super::environment::{Begin, NotStarted, Target, Warm};
 use super::live::Wanted;
+use crate::lambda::Lambda;
 use crate::lambda::facts::Allocation;
 use crate::lambda::rows;
-use crate::lambda::Lambda;
 
 /// How often idle environments are looked at.
 const TIDY: Duration = Duration::from_secs(10);
@@ -51,8 +51,7 @@ impl Lambda {
             let Some(state) = self.inner.live.provisioned(&of.function, &of.qualifier) else {
                 continue;
             };
-            let allocation =
-                Allocation { allocated: state.allocated, available: state.available };
+            let allocation = Allocation { allocated: state.allocated, available: state.available };
             let told = self.set_allocation(&of, allocation, state.status, state.reason).await;
             if let Err(e) = told {
                 tracing::warn!("`{}`: provisioned concurrency: {e}", of.function);

@@ -11,9 +11,8 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use kennel_wire::{ServiceError, query};
 use serde_json::{Map, Value, json};
 
-use super::MAX_PAYLOAD;
 use super::execute::Run;
-use crate::context::{Caller, Context, Timestamp};
+use crate::context::{Caller, Timestamp};
 use crate::lambda::Lambda;
 use crate::lambda::facts::Resolved;
 use crate::lambda::rows::UrlAuth;
@@ -82,17 +81,18 @@ impl Lambda {
     /// When the platform itself fails.
     pub async fn invoke_url(
         &self,
-        context: &Context,
+        request_id: &str,
+        now: Timestamp,
         target: &UrlTarget,
         request: UrlRequest,
     ) -> Result<UrlAnswer, ServiceError> {
         let origin = request.headers.get(http::header::ORIGIN).cloned();
         let cors = cors(target.cors.as_ref(), origin.as_ref(), &request);
         let account = self.inner.home.account.as_str();
-        let event = event(&context.request_id, context.now, &request, account);
+        let event = event(request_id, now, &request, account);
         let payload = Bytes::from(event.to_string());
         let run = Run {
-            request_id: context.request_id.clone(),
+            request_id: request_id.to_owned(),
             resolved: Arc::clone(&target.resolved),
             payload,
             client_context: None,
@@ -126,9 +126,6 @@ impl Lambda {
     }
 }
 
-/// Bytes of a request that still make an event within the limit, base64 taken into account.
-pub(crate) const MAX_BODY: usize = MAX_PAYLOAD;
-
 fn plain(status: u16, message: &str) -> UrlAnswer {
     let mut headers = HeaderMap::new();
     headers.insert(http::header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
@@ -141,7 +138,8 @@ fn is_text(headers: &HeaderMap) -> bool {
     let kind = kind.unwrap_or_default().split(';').next().unwrap_or_default().trim();
     let kind = kind.to_ascii_lowercase();
     kind.starts_with("text/")
-        || ["application/json", "application/javascript", "application/xml"].contains(&kind.as_str())
+        || ["application/json", "application/javascript", "application/xml"]
+            .contains(&kind.as_str())
         || kind.ends_with("+json")
         || kind.ends_with("+xml")
 }
@@ -237,7 +235,8 @@ fn response(payload: &[u8]) -> UrlAnswer {
     };
     let Some(status) = value.get("statusCode") else { return json_body(payload) };
     let status = status.as_u64().or_else(|| status.as_str()?.parse().ok());
-    let Some(status) = status.and_then(|s| u16::try_from(s).ok()).filter(|s| (200..600).contains(s))
+    let Some(status) =
+        status.and_then(|s| u16::try_from(s).ok()).filter(|s| (200..600).contains(s))
     else {
         return plain(502, "Internal Server Error");
     };

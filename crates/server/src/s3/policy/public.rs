@@ -39,9 +39,9 @@ pub(crate) fn is_public(document: &Document) -> bool {
 
 fn everybody(statement: &Statement) -> bool {
     match &statement.principal {
-        Some(Scope::In(list)) => list.iter().any(|p| {
-            matches!(p, PrincipalPattern::Everyone | PrincipalPattern::AnyAws)
-        }),
+        Some(Scope::In(list)) => {
+            list.iter().any(|p| matches!(p, PrincipalPattern::Everyone | PrincipalPattern::AnyAws))
+        }
         // Everybody but a few is everybody.
         Some(Scope::NotIn(_)) => true,
         None => false,

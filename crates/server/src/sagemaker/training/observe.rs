@@ -324,6 +324,7 @@ async fn fetch_others(
             let to = target.join(folders.len().to_string());
             inner
                 .objects
+                .of_role(&request.role_arn)
                 .fetch_prefix(&location, &to, false)
                 .await
                 .map_err(|e| format!("ClientError: other_trials `{uri}`: {e}"))?;
@@ -359,6 +360,7 @@ pub(super) async fn upload(
         let location = Location::parse(&uri).map_err(|e| e.message)?;
         inner
             .objects
+            .of_role(&request.role_arn)
             .put_folder(&location, &local, inner.clock.now())
             .await
             .map_err(|e| format!("ClientError: Artifact upload failed: `{uri}`: {e}"))?;

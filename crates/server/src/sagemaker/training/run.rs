@@ -299,6 +299,7 @@ impl Run<'_> {
     ) -> Result<(TrainingSpec, Option<String>), Halt> {
         let inner = self.inner;
         let failed = |e: std::io::Error| Halt::Failed(format!("InternalServerError: {e}"));
+        let objects = inner.objects.of_role(&request.role_arn);
         let channels_folder = folder.join("channels");
         let _ = tokio::fs::remove_dir_all(&channels_folder).await;
         tokio::fs::create_dir_all(&channels_folder).await.map_err(failed)?;
@@ -310,7 +311,7 @@ impl Run<'_> {
             let location = Location::parse(&source.uri)?;
             let target = channels_folder.join(&channel.channel_name);
             // Links cost nothing, but a script could write through them into the store.
-            inner.objects.fetch_prefix(&location, &target, native).await.map_err(|e| {
+            objects.fetch_prefix(&location, &target, native).await.map_err(|e| {
                 Halt::Failed(format!(
                     "ClientError: Data download failed: channel `{}`: {e}",
                     channel.channel_name
@@ -340,7 +341,7 @@ impl Run<'_> {
         {
             let location = Location::parse(&config.uri)?;
             tokio::fs::create_dir_all(&checkpoints).await.map_err(failed)?;
-            inner.objects.fetch_prefix_if_any(&location, &checkpoints).await.map_err(|e| {
+            objects.fetch_prefix_if_any(&location, &checkpoints).await.map_err(|e| {
                 Halt::Failed(format!("ClientError: Data download failed: checkpoints: {e}"))
             })?;
         }
@@ -362,7 +363,7 @@ impl Run<'_> {
                     let uri = serde_json::from_str::<String>(uri).unwrap_or_else(|_| uri.clone());
                     let archive = folder.join("sourcedir.tar.gz");
                     let location = Location::parse(&uri)?;
-                    inner.objects.fetch_file(&location, &archive).await.map_err(|e| {
+                    objects.fetch_file(&location, &archive).await.map_err(|e| {
                         Halt::Failed(format!(
                             "ClientError: cannot fetch the script's sources `{uri}`: {e}"
                         ))
@@ -530,7 +531,8 @@ impl Run<'_> {
                 continue;
             }
             let location = Location::parse(&request.output_uri(name))?;
-            self.inner.objects.put_file(&location, &path, self.inner.clock.now()).await.map_err(
+            let objects = self.inner.objects.of_role(&request.role_arn);
+            objects.put_file(&location, &path, self.inner.clock.now()).await.map_err(
                 |e| {
                     Halt::Failed(format!(
                         "ClientError: Artifact upload failed: `{}`: {e}",
@@ -546,7 +548,8 @@ impl Run<'_> {
         let Some(config) = &request.checkpoint_config else { return Ok(()) };
         let location = Location::parse(&config.uri)?;
         let now = self.inner.clock.now();
-        self.inner.objects.put_folder(&location, &folder.join("checkpoints"), now).await.map_err(
+        let objects = self.inner.objects.of_role(&request.role_arn);
+        objects.put_folder(&location, &folder.join("checkpoints"), now).await.map_err(
             |e| Halt::Failed(format!("ClientError: Artifact upload failed: checkpoints: {e}")),
         )
     }

@@ -34,7 +34,10 @@ fn code_is_named_by_its_digest_and_there_once() {
     let zip = files(&[("a.py", b"1"), ("b/c.py", b"23")]);
     let (code, hold) = shelf.place(Source::Bytes(zip.clone()), UNPACKED).unwrap();
     let digest: String = Sha256::digest(&zip).iter().map(|b| format!("{b:02x}")).collect();
-    assert_eq!((code.sha256.as_str(), code.size, code.unpacked), (digest.as_str(), zip.len() as u64, 3));
+    assert_eq!(
+        (code.sha256.as_str(), code.size, code.unpacked),
+        (digest.as_str(), zip.len() as u64, 3)
+    );
     assert_eq!(std::fs::read(shelf.zip(&code.sha256)).unwrap(), zip);
     assert_eq!(std::fs::read(shelf.unpacked(&code.sha256).join("b/c.py")).unwrap(), b"23");
     let (again, second) = shelf.place(Source::Bytes(zip), UNPACKED).unwrap();
