@@ -11,6 +11,7 @@
 
 mod isolation;
 mod mounts;
+pub(crate) mod notify;
 mod sentinel;
 mod syscalls;
 #[cfg(test)]
@@ -69,6 +70,9 @@ pub struct LaunchSpec {
     /// Walls around the program.
     #[serde(default)]
     pub isolation: Option<Isolation>,
+    /// Standard input is a socket whose other end supervises where an isolated program connects to.
+    #[serde(default)]
+    pub supervised: bool,
     /// The program becomes the parent of what its children leave behind.
     #[serde(default)]
     pub adopts: bool,
@@ -196,7 +200,7 @@ fn prepare(spec: &LaunchSpec) -> Result<bool, LaunchError> {
             .map_err(|e| refused("adopt orphans", e.into()))?;
     }
     if let Some(isolation) = &spec.isolation {
-        isolation.apply(&spec.mounts, mounted)?;
+        isolation.apply(spec, mounted)?;
     }
     Ok(mounted)
 }

@@ -11,6 +11,7 @@ pub mod launch;
 pub mod pool;
 pub mod process;
 pub mod server_instance;
+mod supervisor;
 pub mod training;
 
 pub use command::Command;

@@ -10,6 +10,8 @@ mod tests;
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::process::Stdio;
 use std::sync::Arc;
@@ -23,6 +25,7 @@ use tokio::sync::{OnceCell, mpsc, oneshot, watch};
 
 use crate::Command;
 use crate::launch::{Isolation, LaunchSpec, Mount, SUBCOMMAND, Stage};
+use crate::supervisor;
 pub(crate) use lines::Splitter;
 pub use lines::{Line, Lines, MAX_LINE, Stream};
 use sampler::{Group, Sampler};
@@ -290,14 +293,34 @@ impl Launcher {
         &self,
         spec: ProcessSpec,
     ) -> Result<(Process, Pipes), ProcessError> {
-        let line = message(&Stage::Launch(specification(&spec)?))?;
+        let mut launch = specification(&spec)?;
         let sentinel = self.shared.sentinel.get_or_try_init(|| self.start_sentinel()).await?;
         let mut command = self.stage();
         command.stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
+        let supervised = if launch.isolation.is_some() {
+            let stopped = |e: std::io::Error| ProcessError::Stopped(e.to_string());
+            let (ours, theirs) = UnixStream::pair().map_err(stopped)?;
+            command.stdin(Stdio::from(OwnedFd::from(theirs)));
+            Some(ours)
+        } else {
+            None
+        };
         let mut child = self.spawn_stage(command).await?;
         let id = child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw);
         let Some(pid) = id else {
             return Err(ProcessError::Stopped("the process ended before it began".to_owned()));
+        };
+        launch.supervised = supervised.is_some() && supervisor::is_possible(pid);
+        let line = message(&Stage::Launch(launch))?;
+        let line = match supervised {
+            Some(stage) => {
+                std::thread::Builder::new()
+                    .name("supervisor".to_owned())
+                    .spawn(move || supervisor::run(stage, line.as_bytes()))
+                    .map_err(|e| ProcessError::Stopped(e.to_string()))?;
+                String::new()
+            }
+            None => line,
         };
         let group = Arc::new(Group::new(pid, spec.memory_limit));
         let guard = GroupGuard {
@@ -346,6 +369,7 @@ fn specification(spec: &ProcessSpec) -> Result<LaunchSpec, ProcessError> {
         mounts_optional: spec.mounts_optional,
         mounted_environment: spec.mounted_environment.clone(),
         isolation: spec.isolation.clone(),
+        supervised: false,
         adopts: spec.adopts,
         parent: std::process::id(),
     })

@@ -281,3 +281,99 @@ async fn walls_that_are_not_required_are_told_when_they_are_missing() {
         assert!(line.text.contains("going on without a wall"), "{line:?}");
     }
 }
+
+#[tokio::test]
+async fn metadata_services_are_out_of_reach_and_the_rest_is_not() {
+    let place = Place::new();
+    let Some(open) = begin(place.options(None)).await else { return };
+    let Some(walled) = begin(place.options(walls())).await else { return };
+    // Answers at once: a socket that does not wait says that it has begun, or that there is no way.
+    let begin_to = |address: &str, port: u16| {
+        format!(
+            "(lambda s: (s.setblocking(False), s.connect(({address:?}, {port})))[1])(socket.socket(socket.AF_INET6 if ':' in {address:?} else socket.AF_INET))"
+        )
+    };
+    let mut compared = 0;
+    for address in ["169.254.169.254", "169.254.170.2", "100.100.100.200", "::ffff:169.254.169.254"]
+    {
+        let expression = begin_to(address, 80);
+        assert_eq!(attempt(&walled, &expression).await, "EHOSTUNREACH", "{address}");
+        let without = attempt(&open, &expression).await;
+        if without == "EHOSTUNREACH" {
+            eprintln!("skipped: this machine has no way to {address} anyway");
+        } else {
+            compared += 1;
+        }
+        // Name servers may be there.
+        let expression = begin_to(address, 53);
+        assert_eq!(attempt(&walled, &expression).await, attempt(&open, &expression).await);
+    }
+    eprintln!("{compared} addresses could be reached without the wall");
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let socket = |kind: &str, rest: &str| {
+        format!(
+            "(lambda s: [s.connect(('127.0.0.1', {port})), {rest}][-1])(socket.socket(socket.AF_INET, socket.{kind}))"
+        )
+    };
+    for expression in [
+        // Waiting and not, streams and datagrams.
+        socket("SOCK_STREAM", &format!("s.getpeername()[1] == {port}")),
+        begin_to("127.0.0.1", port),
+        begin_to("::ffff:127.0.0.1", port),
+        format!("socket.create_connection(('127.0.0.1', {port}), timeout=5).getpeername()[1] == {port}"),
+        socket("SOCK_DGRAM", "s.getpeername()[0]"),
+        format!("socket.create_connection(('127.0.0.1', {closed}))"),
+        "syscall(42 if os.uname().machine == 'x86_64' else 203, socket.socket().detach(), ctypes.c_void_p(8), 16)".to_owned(),
+        format!("syscall(42 if os.uname().machine == 'x86_64' else 203, 999, (ctypes.c_char * 16)(2, 0, 0, 80, 127, 0, 0, 1), 16)"),
+        // glibc sorts addresses with datagram sockets that it connects and dissolves.
+        "len(socket.getaddrinfo('127.0.0.1', 80)) > 0".to_owned(),
+        "(lambda s: syscall(42 if os.uname().machine == 'x86_64' else 203, s.fileno(), (ctypes.c_char * 16)(), 16))(socket.socket(socket.AF_INET, socket.SOCK_DGRAM))".to_owned(),
+    ] {
+        let found = attempt(&walled, &expression).await;
+        assert_eq!(found, attempt(&open, &expression).await, "{expression}");
+        eprintln!("{found}: {expression}");
+    }
+    let fast = format!("socket.socket().sendto(b'x', socket.MSG_FASTOPEN, ('127.0.0.1', {port}))");
+    assert_eq!(attempt(&open, &fast).await, "1");
+    assert_eq!(attempt(&walled, &fast).await, "EPERM");
+}
+
+#[tokio::test]
+async fn calls_that_wait_end_with_their_environment() {
+    let place = Place::new();
+    let Some(walled) = begin(place.options(walls())).await else { return };
+    // Nobody accepts here: once the queue is full, connecting takes for ever.
+    let full = "
+server = socket.socket()
+server.bind(('127.0.0.1', 0))
+server.listen(0)
+threads = [threading.Thread(target=lambda: socket.socket().connect(server.getsockname())) for _ in range(100)]
+[thread.start() for thread in threads]
+time.sleep(600)
+";
+    let mut invocation = Event(full).invocation();
+    invocation.timeout = std::time::Duration::from_secs(1);
+    let waiting = || {
+        let tasks = std::fs::read_dir("/proc/self/task").unwrap().flatten();
+        tasks
+            .filter_map(|task| std::fs::read_to_string(task.path().join("comm")).ok())
+            .filter(|name| name.trim() == "connect")
+            .count()
+    };
+    let most = std::sync::atomic::AtomicUsize::new(0);
+    let watch = async {
+        loop {
+            most.fetch_max(waiting(), std::sync::atomic::Ordering::Relaxed);
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+    };
+    tokio::select! {
+        outcome = walled.invoke(invocation) => assert!(outcome.is_err(), "{outcome:?}"),
+        () = watch => {}
+    }
+    let most = most.into_inner();
+    assert!((1..=64).contains(&most), "{most}");
+    until("the waiting calls end", || waiting() == 0).await;
+}

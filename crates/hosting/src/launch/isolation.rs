@@ -2,17 +2,19 @@
 //! it may open (Landlock), which system calls it may make ([`syscalls`](super::syscalls)), no
 //! capabilities, small limits. docs/adr/0019 says what they keep out and what they do not.
 
+use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 
 use landlock::{
     ABI, Access, AccessFs, BitFlags, CompatLevel, Compatible, Ruleset, RulesetAttr,
     RulesetCreatedAttr, RulesetError, RulesetStatus, Scope, path_beneath_rules,
 };
+use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
 use rustix::process::{Resource, Rlimit};
 use rustix::thread::{CapabilitySet, CapabilitySets};
 use serde::{Deserialize, Serialize};
 
-use super::{LaunchError, Mount, refused, syscalls};
+use super::{LaunchError, LaunchSpec, Mount, refused, syscalls};
 
 /// Open files, as in Lambda.
 const OPEN_FILES: u64 = 1024;
@@ -85,12 +87,13 @@ pub struct Isolation {
 
 impl Isolation {
     /// The last steps before the program: nothing that they forbid is needed afterwards.
-    pub(super) fn apply(&self, mounts: &[Mount], mounted: bool) -> Result<(), LaunchError> {
+    pub(super) fn apply(&self, spec: &LaunchSpec, mounted: bool) -> Result<(), LaunchError> {
         self.limit()?;
         drop_capabilities()?;
-        let files = self.files(mounts, mounted);
+        let files = self.files(&spec.mounts, mounted);
         self.check(files)?;
-        self.check(syscalls::restrict())
+        self.check(syscalls::restrict())?;
+        self.check(network(spec.supervised))
     }
 
     /// Passes an error on, or tells it and goes on.
@@ -159,6 +162,26 @@ fn landlock(
         .add_rules(path_beneath_rules(devices, AccessFs::ReadFile | AccessFs::WriteFile))?
         .restrict_self()?;
     Ok(status.ruleset)
+}
+
+/// Hands every `connect` to the server.
+fn network(supervised: bool) -> Result<(), LaunchError> {
+    let failed = |source| refused("supervise connections", source);
+    if !supervised {
+        let why = "the server cannot reach into its children (kernel.yama.ptrace_scope), so cloud metadata addresses stay reachable";
+        return Err(failed(std::io::Error::other(why)));
+    }
+    let listener = super::notify::install().map_err(failed)?;
+    let descriptors = [listener.as_fd()];
+    let mut space = [std::mem::MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut ancillary = SendAncillaryBuffer::new(&mut space);
+    ancillary.push(SendAncillaryMessage::ScmRights(&descriptors));
+    let supervisor = std::io::stdin();
+    let byte = [std::io::IoSlice::new(b"n")];
+    // From here on every `connect` waits for the server, or fails where it is gone.
+    sendmsg(&supervisor, &byte, &mut ancillary, SendFlags::empty())
+        .map_err(|e| failed(e.into()))?;
+    Ok(())
 }
 
 /// All that can be done with files, without making devices or talking to them.

@@ -110,6 +110,12 @@ pub(super) fn programs() -> Result<Vec<BpfProgram>, seccompiler::BackendError> {
     // A datagram socket of a pair can be pointed at any other; the other kinds stay with their twin.
     let kind = SeccompCmpOp::MaskedEq(0xf);
     denied.insert(libc::SYS_socketpair, vec![rule(vec![(1, kind, widen(libc::SOCK_DGRAM))])?]);
+    // Connects without `connect`, which is supervised.
+    for (number, flags) in [(libc::SYS_sendto, 3), (libc::SYS_sendmsg, 2), (libc::SYS_sendmmsg, 3)]
+    {
+        let fast = widen(libc::MSG_FASTOPEN);
+        denied.insert(number, vec![rule(vec![(flags, SeccompCmpOp::MaskedEq(fast), fast)])?]);
+    }
     let unknown = UNKNOWN.iter().map(|number| (*number, Vec::new())).collect();
     let program = |rules, error: i32| -> Result<BpfProgram, seccompiler::BackendError> {
         let action = SeccompAction::Errno(error.cast_unsigned());
