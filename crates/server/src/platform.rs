@@ -201,17 +201,30 @@ impl Platform {
             launcher: launcher.clone(),
             data: data.clone(),
             kennel: options.kennel.clone(),
-            environment: options.environment.clone(),
             runtimes: options.runtimes.clone(),
             url: url.clone(),
             region: options.region.clone(),
             account: account.clone(),
             retry_scale: options.retry_scale,
         })?;
+        let buckets = BucketPolicies::new(database.clone(), iam.clone());
+        let authorizer = PolicyAuthorizer::new(
+            iam.clone(),
+            vec![Box::new(buckets.clone()), Box::new(lambda.clone())],
+            Vec::new(),
+        );
+        lambda.authorize_with(authorizer.clone());
+        let (access_log, access) = gateway::access::access_log(database.clone());
         let sagemaker = SageMaker::new(sagemaker::Options {
-            database: database.clone(),
+            database,
             iam: iam.clone(),
             objects: objects.clone(),
+            rights: sagemaker::Rights {
+                authorizer: authorizer.clone(),
+                access: access_log.clone(),
+                region: options.region.clone(),
+                clock: Clock,
+            },
             logs: logs.clone(),
             metrics: metrics.recorder(),
             launcher,
@@ -225,10 +238,6 @@ impl Platform {
             account: account.clone(),
             machine: machine(),
         })?;
-        let buckets = BucketPolicies::new(database.clone(), iam.clone());
-        let authorizer =
-            PolicyAuthorizer::new(iam.clone(), vec![Box::new(buckets.clone()), Box::new(lambda.clone())], Vec::new());
-        let (access_log, access) = gateway::access::access_log(database);
         let gateway = Gateway::new(GatewayOptions {
             services: vec![
                 Arc::new(Sts::new(iam.clone())),

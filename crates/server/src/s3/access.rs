@@ -83,11 +83,7 @@ impl S3Access for Gate {
                 Some(Needs::All(all)) => all.first(),
                 _ => None,
             };
-            note.action = Some(match first {
-                Some(need) => need.action.clone().into_owned(),
-                None if cx.s3_op().name() == "DeleteObjects" => "s3:DeleteObject".to_owned(),
-                None => format!("s3:{}", cx.s3_op().name()),
-            });
+            note.action = Some(format!("s3:{}", cx.s3_op().name()));
             let whole = match (bucket, key) {
                 ("", _) => "*".to_owned(),
                 (bucket, "") => format!("arn:aws:s3:::{bucket}"),
@@ -103,6 +99,8 @@ impl S3Access for Gate {
             None => return Err(not_built()),
             // Nothing at S3 is everybody's.
             Some(Needs::Nothing) => return Err(denied()),
+            // A batch of a stranger would be read before it is refused.
+            Some(Needs::Inside) if request.signer.is_none() => return Err(denied()),
             Some(Needs::Inside) => {}
             Some(Needs::All(all)) => {
                 if all.is_empty() {

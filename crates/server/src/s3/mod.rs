@@ -72,7 +72,7 @@ pub struct AccessNote {
     pub needs: Vec<(Need, bool)>,
     /// Why it was denied.
     pub reason: Option<String>,
-    /// `s3:GetObject`; nothing when the request failed before its operation was known.
+    /// The operation, `s3:HeadObject`; nothing when the request failed before it was known.
     pub action: Option<String>,
     /// `arn:aws:s3:::bucket/key`.
     pub resource: Option<String>,
@@ -181,6 +181,14 @@ impl S3Front {
                 let answer = IN_FLIGHT.scope(Arc::clone(&in_flight), service).await;
                 let note = in_flight.note(|note| note.clone());
                 match answer {
+                    // Whatever way a request found around the gate, nobody is answered without its yes,
+                    // and a stranger is told nothing but that.
+                    Ok(answer)
+                        if !note.allowed
+                            && (answer.status().is_success() || in_flight.signer.is_none()) =>
+                    {
+                        (note, error::answer(s3s::s3_error!(AccessDenied, "Access Denied")))
+                    }
                     Ok(answer) => (note, answer),
                     Err(e) => {
                         tracing::error!(request_id = note.request_id, "S3: {e:?}");

@@ -34,12 +34,7 @@ impl Rights {
         self.ask(role, &list).await?;
         let mut after = None;
         loop {
-            let options = ListOptions {
-                prefix: prefix.clone(),
-                delimiter: None,
-                after,
-                max: PAGE,
-            };
+            let options = ListOptions { prefix: prefix.clone(), delimiter: None, after, max: PAGE };
             let page = store.list(bucket, options).await?;
             for object in &page.objects {
                 let need = needs::object("s3:GetObject", bucket, &object.key);

@@ -215,7 +215,7 @@ impl Observer {
                 .then(|| wishes.profiler_config.clone().unwrap_or_else(|| json!({}))),
             profiler_rules: wishes.profiler_rule_configurations.clone(),
             tensors: folder.join("tensors"),
-            others: fetch_others(inner, wishes, folder).await?,
+            others: fetch_others(inner, request, folder).await?,
             profile: folder.join("profiler"),
             rule_output,
             ended: ended.clone(),
@@ -307,13 +307,13 @@ pub(super) fn settle(job: &mut TrainingJob, now: Timestamp) {
 /// The tensors of other runs that rules compare with (`other_trials`, s3:// prefixes).
 async fn fetch_others(
     inner: &Arc<Inner>,
-    wishes: &Wishes,
+    request: &Request,
     folder: &Path,
 ) -> Result<Vec<PathBuf>, String> {
     let target = folder.join("others");
     let _ = std::fs::remove_dir_all(&target);
     let mut folders = Vec::new();
-    for rule in &wishes.debug_rule_configurations {
+    for rule in &request.observation.debug_rule_configurations {
         let given = rule.get("RuleParameters").and_then(|p| p.get("other_trials"));
         for uri in given.and_then(Value::as_str).unwrap_or_default().split([',', ';']) {
             let uri = uri.trim();

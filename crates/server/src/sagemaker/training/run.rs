@@ -532,14 +532,12 @@ impl Run<'_> {
             }
             let location = Location::parse(&request.output_uri(name))?;
             let objects = self.inner.objects.of_role(&request.role_arn);
-            objects.put_file(&location, &path, self.inner.clock.now()).await.map_err(
-                |e| {
-                    Halt::Failed(format!(
-                        "ClientError: Artifact upload failed: `{}`: {e}",
-                        request.output_uri(name)
-                    ))
-                },
-            )?;
+            objects.put_file(&location, &path, self.inner.clock.now()).await.map_err(|e| {
+                Halt::Failed(format!(
+                    "ClientError: Artifact upload failed: `{}`: {e}",
+                    request.output_uri(name)
+                ))
+            })?;
         }
         Ok(())
     }
@@ -549,9 +547,9 @@ impl Run<'_> {
         let location = Location::parse(&config.uri)?;
         let now = self.inner.clock.now();
         let objects = self.inner.objects.of_role(&request.role_arn);
-        objects.put_folder(&location, &folder.join("checkpoints"), now).await.map_err(
-            |e| Halt::Failed(format!("ClientError: Artifact upload failed: checkpoints: {e}")),
-        )
+        objects.put_folder(&location, &folder.join("checkpoints"), now).await.map_err(|e| {
+            Halt::Failed(format!("ClientError: Artifact upload failed: checkpoints: {e}"))
+        })
     }
 
     fn job(&self) -> Result<TrainingJob, Halt> {
