@@ -6,6 +6,8 @@
 # the clients of bench/platform/requirements.txt; without arguments they come last.
 # `bench/run.sh tuning [OPTIONS]` runs those of tuning, rules, profiler and instances alone (bench/tuning/run.py), about
 # an hour, with the same clients and PyTorch; `make bench` leaves them out.
+# `bench/run.sh functions [OPTIONS]` runs those of functions alone (bench/functions/run.py), two minutes, with
+# awslambdaric in the clients' environment.
 # Results: bench/out/results.json and bench/out/results.md; the platform's in
 # bench/out/platform.json, of tuning in bench/out/tuning.json; bench/RESULTS.md keeps what was measured.
 set -euo pipefail
@@ -27,6 +29,13 @@ platform() {
 if [ "${1:-}" = platform ]; then
     shift
     platform "$@"
+    exit
+fi
+if [ "${1:-}" = functions ]; then
+    shift
+    prepare "$clients" bench/out/venv-platform bench/platform/requirements.txt
+    cargo build --release --locked -p kennel-hosting --example function_latency
+    "$clients" bench/functions/run.py "$@"
     exit
 fi
 export KENNEL_HUB=${KENNEL_HUB:-$PWD/../shared/hub}

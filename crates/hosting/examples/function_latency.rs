@@ -20,6 +20,11 @@ use kennel_hosting::launch::{self, Isolation, Mount};
 use kennel_hosting::process::{Launcher, LauncherOptions};
 
 fn main() -> ExitCode {
+    // Packed in a zip as `bootstrap` it is a function of the platform: bench/functions does that.
+    let program = std::env::args().next().unwrap_or_default();
+    if program.rsplit('/').next() == Some("bootstrap") {
+        return bootstrap();
+    }
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     match arguments.first().map(String::as_str) {
         Some(launch::SUBCOMMAND) => launch::run(),

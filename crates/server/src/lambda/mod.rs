@@ -28,7 +28,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::future::Future;
 use std::path::PathBuf;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use kennel_hosting::process::Launcher;
 use kennel_store::objects::FileStore;
@@ -41,6 +41,7 @@ use tokio::sync::Notify;
 
 use self::error::{Outcome, Refused};
 use self::names::Home;
+use crate::authorize::{Need, PolicyAuthorizer};
 use crate::cloudwatch::Recorder;
 use crate::context::{Clock, Context};
 use crate::iam::Iam;
@@ -70,8 +71,6 @@ pub struct Options {
     pub data: PathBuf,
     /// This binary.
     pub kennel: PathBuf,
-    /// Variables of every child.
-    pub environment: BTreeMap<String, String>,
     /// Interpreters by runtime, from the configuration.
     pub runtimes: BTreeMap<String, PathBuf>,
     /// How children reach this server.
@@ -105,7 +104,6 @@ struct Inner {
     launcher: Launcher,
     data: PathBuf,
     kennel: PathBuf,
-    environment: BTreeMap<String, String>,
     runtimes: BTreeMap<String, PathBuf>,
     url: String,
     home: Home,
@@ -117,6 +115,8 @@ struct Inner {
     policies: crate::authorize::Cache<Option<kennel_iam::Policy>>,
     /// What the dispatcher has made of provisioned concurrency, by function and qualifier.
     allocations: Mutex<HashMap<(String, String), facts::Allocation>>,
+    /// What a function's role may do where the platform acts for it; set once at the start.
+    authorizer: OnceLock<PolicyAuthorizer>,
     /// Environments, and who runs.
     live: Arc<run::Live>,
     retry_scale: f64,
@@ -142,7 +142,6 @@ impl Lambda {
             launcher: options.launcher,
             data: options.data,
             kennel: options.kennel,
-            environment: options.environment,
             runtimes: options.runtimes,
             url: options.url,
             home: Home { account: options.account, region: options.region },
@@ -152,11 +151,33 @@ impl Lambda {
             cache: facts::Cache::default(),
             policies: crate::authorize::Cache::default(),
             allocations: Mutex::default(),
+            authorizer: OnceLock::new(),
             live: Arc::new(run::Live::new()),
             retry_scale: options.retry_scale,
             queued: Notify::new(),
         };
         Ok(Lambda { inner: Arc::new(inner) })
+    }
+
+    /// Who decides what functions' roles may do. The authoriser asks this service for policies, so it is made
+    /// after it.
+    pub(crate) fn authorize_with(&self, authorizer: PolicyAuthorizer) {
+        // The first one stays.
+        let _ = self.inner.authorizer.set(authorizer);
+    }
+
+    /// May the platform do this for a role?
+    ///
+    /// # Errors
+    /// Why not, in AWS's words.
+    fn role_may(&self, role: &str, action: &'static str, resource: String) -> Result<(), String> {
+        let Some(authorizer) = self.inner.authorizer.get() else {
+            return Err("nobody decides about permissions yet".to_owned());
+        };
+        let at = (self.inner.clock.now(), self.inner.home.region.as_str());
+        authorizer
+            .authorize_role(role, &Need::new(action, resource), at)
+            .map_err(|denied| denied.message)
     }
 
     /// Reads on the calling thread.

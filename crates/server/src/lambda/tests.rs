@@ -69,7 +69,6 @@ async fn open(folder: &std::path::Path) -> (Lambda, Iam) {
         launcher,
         data: folder.to_owned(),
         kennel,
-        environment: BTreeMap::new(),
         runtimes: BTreeMap::new(),
         url: "http://127.0.0.1:4566".to_owned(),
         region: "us-east-1".to_owned(),

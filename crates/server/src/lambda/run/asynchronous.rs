@@ -161,7 +161,7 @@ impl Lambda {
             Ok(executed) if !executed.failed => {
                 if let Some(arn) = &handling.on_success {
                     let record = record(&event, &handling, "Success", Some(executed), now);
-                    self.deliver(arn, record, &metrics).await;
+                    self.deliver((arn, &handling.role), record, &metrics).await;
                 }
                 return self.remove(&event).await;
             }
@@ -207,7 +207,9 @@ impl Lambda {
         let settings = self.event_config(&event.function, qualifier)?;
         // The dead-letter queue is the version's; a function that is gone has none.
         let resolved = self.resolve(&event.function, qualifier).ok();
-        let dead_letter = resolved.and_then(|r| r.version.configuration.dead_letter.clone());
+        let configuration = resolved.as_ref().map(|resolved| &resolved.version.configuration);
+        let dead_letter = configuration.and_then(|c| c.dead_letter.clone());
+        let role = configuration.map(|c| c.role.clone()).unwrap_or_default();
         let policy = Policy {
             maximum_retry_attempts: settings.retries,
             maximum_event_age_s: settings.max_age,
@@ -218,7 +220,7 @@ impl Lambda {
             .home
             .function_arn(&event.function, Some(event.qualifier.as_deref().unwrap_or("$LATEST")));
         let (on_success, on_failure) = (settings.on_success, settings.on_failure);
-        Ok((policy, Handling { arn, on_success, on_failure, dead_letter }))
+        Ok((policy, Handling { arn, role, on_success, on_failure, dead_letter }))
     }
 
     async fn give_up(
@@ -232,7 +234,8 @@ impl Lambda {
         metrics.count("AsyncEventsDropped");
         let now = self.inner.clock.now();
         if let Some(arn) = &handling.on_failure {
-            self.deliver(arn, record(event, handling, condition, executed, now), metrics).await;
+            let record = record(event, handling, condition, executed, now);
+            self.deliver((arn, &handling.role), record, metrics).await;
         }
         if let Some(arn) = &handling.dead_letter {
             let message = String::from_utf8_lossy(executed.map_or(&[][..], |e| &e.payload));
@@ -245,7 +248,7 @@ impl Lambda {
                     "ErrorMessage": message.chars().take(1_024).collect::<String>(),
                 }),
             };
-            self.deliver(arn, letter, metrics).await;
+            self.deliver((arn, &handling.role), letter, metrics).await;
         }
         self.remove(event).await;
     }
@@ -268,6 +271,8 @@ impl Lambda {
 struct Handling {
     /// The function's ARN with its qualifier.
     arn: String,
+    /// The function's role; empty where the function is gone.
+    role: String,
     on_success: Option<String>,
     on_failure: Option<String>,
     dead_letter: Option<String>,

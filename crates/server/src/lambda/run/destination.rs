@@ -22,8 +22,22 @@ pub(super) struct Record {
 
 impl Lambda {
     /// Delivers a record; what cannot be delivered counts in the metrics and is logged, as in AWS.
-    pub(super) async fn deliver(&self, arn: &str, record: Record, metrics: &Metrics) {
-        if let Err(why) = self.try_to_deliver(arn, record).await {
+    /// The function's role has to allow it.
+    pub(super) async fn deliver(
+        &self,
+        (arn, role): (&str, &str),
+        record: Record,
+        metrics: &Metrics,
+    ) {
+        let action = match arn.split(':').nth(2) {
+            Some("lambda") => "lambda:InvokeFunction",
+            _ => "sqs:SendMessage",
+        };
+        let delivered = match self.role_may(role, action, arn.to_owned()) {
+            Ok(()) => self.try_to_deliver(arn, record).await,
+            Err(why) => Err(why),
+        };
+        if let Err(why) = delivered {
             metrics.count("DestinationDeliveryFailures");
             tracing::warn!("nothing was delivered to `{arn}`: {why}");
         }

@@ -97,23 +97,44 @@ impl Warm {
 pub(super) struct EnvironmentLog {
     pub(super) group: String,
     pub(super) stream: String,
+    /// Whether the role lets the function log.
+    allowed: bool,
     writer: std::sync::Arc<OnceCell<LogWriter>>,
 }
 
 impl EnvironmentLog {
     /// `2026/11/21/[$LATEST]0123…`: the day, the version, 32 hexadecimal digits.
-    fn new(target: &Target, now: Timestamp) -> Self {
+    ///
+    /// What the role may not write goes nowhere, as in AWS: Invoke's tail alone has it.
+    fn new(lambda: &Lambda, target: &Target, now: Timestamp) -> Self {
         let day = now.iso8601().get(..10).unwrap_or_default().replace('-', "/");
         let id = uuid::Uuid::new_v4().simple();
+        let group = target.row.configuration.log_group.clone();
+        let stream = format!("{day}/[{}]{id}", target.version);
+        let home = &lambda.inner.home;
+        let arn = format!(
+            "arn:aws:logs:{}:{}:log-group:{group}:log-stream:{stream}",
+            home.region, home.account
+        );
+        let role = &target.row.configuration.role;
+        let may = |action| lambda.role_may(role, action, arn.clone());
+        let refused = may("logs:CreateLogStream").and_then(|()| may("logs:PutLogEvents")).err();
+        if let Some(why) = &refused {
+            tracing::info!("`{}` does not log: {why}", target.function);
+        }
         EnvironmentLog {
-            group: target.row.configuration.log_group.clone(),
-            stream: format!("{day}/[{}]{id}", target.version),
+            group,
+            stream,
+            allowed: refused.is_none(),
             writer: std::sync::Arc::default(),
         }
     }
 
     /// Writes lines; what cannot be written is told in the server's own log.
     pub(super) async fn write(&self, lambda: &Lambda, lines: &[String]) {
+        if !self.allowed {
+            return;
+        }
         let now = lambda.inner.clock.now();
         let open = || lambda.inner.logs.writer(&self.group, &self.stream, now);
         let writer = match self.writer.get_or_try_init(open).await {
@@ -154,7 +175,7 @@ impl Lambda {
     /// Makes an environment of a version and waits until it asks for its first event.
     pub(super) async fn begin(&self, target: &Target, begin: Begin) -> Result<Warm, NotStarted> {
         let now = self.inner.clock.now();
-        let log = EnvironmentLog::new(target, now);
+        let log = EnvironmentLog::new(self, target, now);
         let launch = self.launch(&target.row);
         let (options, tmp, expires) =
             self.options(target, begin, &log, &launch).await.map_err(NotStarted::Service)?;
@@ -197,8 +218,7 @@ impl Lambda {
             .prefix("env-")
             .tempdir_in(&folder)
             .map_err(|e| state_failed(&e))?;
-        let mut variables = inner.environment.clone();
-        variables.extend(configuration.environment.0.clone());
+        let mut variables = configuration.environment.0.clone();
         let mut set = |name: &str, value: &str| {
             variables.insert(name.to_owned(), value.to_owned());
         };
