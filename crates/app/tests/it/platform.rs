@@ -133,6 +133,11 @@ fn identities_by_boto3() {
 }
 
 #[test]
+fn who_may_do_what_by_boto3() {
+    Platform::start().flow("access", None);
+}
+
+#[test]
 fn photos_to_an_endpoint_by_boto3() {
     let platform = Platform::start();
     let photos = platform.home.path("photos");
