@@ -55,7 +55,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     context.set_principal(principal);
     context.set("aws:SourceIp", "203.0.113.7").set("aws:SecureTransport", "true");
     context.set("aws:RequestedRegion", "us-east-1");
-    let hostile = hostile()?;
+    let stars = hostile("*a?a", 110, "b*", 12)?;
+    let runs = hostile("a", 980, "?b*", 6)?;
     let long = format!("arn:aws:s3:::{}", "a".repeat(1_987));
     for (name, action, resource, policies) in [
         (
@@ -66,7 +67,8 @@ fn main() -> Result<(), Box<dyn Error>> {
         ),
         ("implicit deny", "dynamodb:PutItem", "arn:aws:dynamodb:us-east-1:1:table/x", &policies),
         ("explicit deny", "s3:DeleteObject", "arn:aws:s3:::dogs/a.jpg", &policies),
-        ("hostile policy", "s3:GetObject", long.as_str(), &hostile),
+        ("many stars", "s3:GetObject", long.as_str(), &stars),
+        ("long runs", "s3:GetObject", long.as_str(), &runs),
     ] {
         let request = Request {
             principal,
@@ -88,10 +90,10 @@ fn main() -> Result<(), Box<dyn Error>> {
 }
 
 /// The longest policy there may be, all wildcards, none of which match the resource.
-fn hostile() -> Result<Policies, Box<dyn Error>> {
-    let patterns: Vec<String> = (0..12)
-        .map(|n| format!(r#""arn:aws:s3:::{}{}b*""#, "*a?a".repeat(110), "*a".repeat(n)))
-        .collect();
+fn hostile(unit: &str, repeat: usize, end: &str, count: usize) -> Result<Policies, Box<dyn Error>> {
+    let pattern =
+        |n: usize| format!(r#""arn:aws:s3:::*{}{}{end}""#, "a".repeat(n), unit.repeat(repeat));
+    let patterns: Vec<String> = (0..count).map(pattern).collect();
     let text = format!(
         r#"{{"Version":"2012-10-17","Statement":{{"Effect":"Allow","Action":"*","Resource":[{}]}}}}"#,
         patterns.join(",")
