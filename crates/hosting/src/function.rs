@@ -141,7 +141,8 @@ pub struct Invocation {
     pub function_arn: String,
     /// How long the function may work on it.
     pub timeout: Duration,
-    /// When the time is over, in milliseconds since 1970; for the function's information.
+    /// When the time is over, in milliseconds since 1970, for the function's information. Above zero:
+    /// AWS's own runtimes end themselves otherwise.
     pub deadline_ms: i64,
     /// `X-Amz-Client-Context`, decoded: JSON.
     pub client_context: Option<String>,

@@ -326,7 +326,7 @@ async fn metadata_services_are_out_of_reach_and_the_rest_is_not() {
         socket("SOCK_DGRAM", "s.getpeername()[0]"),
         format!("socket.create_connection(('127.0.0.1', {closed}))"),
         "syscall(42 if os.uname().machine == 'x86_64' else 203, socket.socket().detach(), ctypes.c_void_p(8), 16)".to_owned(),
-        format!("syscall(42 if os.uname().machine == 'x86_64' else 203, 999, (ctypes.c_char * 16)(2, 0, 0, 80, 127, 0, 0, 1), 16)"),
+        "syscall(42 if os.uname().machine == 'x86_64' else 203, 999, (ctypes.c_char * 16)(2, 0, 0, 80, 127, 0, 0, 1), 16)".to_owned(),
         // glibc sorts addresses with datagram sockets that it connects and dissolves.
         "len(socket.getaddrinfo('127.0.0.1', 80)) > 0".to_owned(),
         "(lambda s: syscall(42 if os.uname().machine == 'x86_64' else 203, s.fileno(), (ctypes.c_char * 16)(), 16))(socket.socket(socket.AF_INET, socket.SOCK_DGRAM))".to_owned(),
@@ -376,4 +376,57 @@ time.sleep(600)
     let most = most.into_inner();
     assert!((1..=64).contains(&most), "{most}");
     until("the waiting calls end", || waiting() == 0).await;
+}
+
+/// AWS's own runtime client, where `KENNEL_TEST_RIC` names an interpreter that has it.
+#[tokio::test]
+async fn awslambdaric_runs_within_the_walls() {
+    let Ok(interpreter) = std::env::var("KENNEL_TEST_RIC") else {
+        eprintln!("skipped: KENNEL_TEST_RIC names no interpreter with awslambdaric");
+        return;
+    };
+    let place = Place::new();
+    let code = "import socket, urllib.request\ndef handler(event, context):\n    return {'id': context.aws_request_id}\n";
+    std::fs::write(place.path("code/app.py"), code).unwrap();
+    let ask = ["-c", "import sys; print(sys.prefix); print(sys.base_prefix)"];
+    let output = std::process::Command::new(&interpreter).args(ask).output().unwrap();
+    let folders = String::from_utf8(output.stdout).unwrap();
+    let mut options = place.options(walls());
+    options.command =
+        kennel_hosting::Command::new([&interpreter, "-m", "awslambdaric", "app.handler"]);
+    options.command.folder = Some("/var/task".into());
+    options.isolation.as_mut().unwrap().read.extend(folders.lines().map(PathBuf::from));
+    let Some(walled) = begin(options).await else { return };
+    let mut invocation = Event("").invocation();
+    invocation.payload = "{}".into();
+    let answer = walled.invoke(invocation).await.unwrap();
+    assert_eq!(answer.payload, r#"{"id": "request-1"}"#);
+    assert!(walled.take_output().is_empty());
+}
+
+/// Where there are no private mounts, the walls stand around the folders themselves.
+#[tokio::test]
+async fn without_mounts_the_walls_stand_around_the_sources() {
+    let place = Place::new();
+    let mut options = place.options(walls());
+    options.mounts_optional = true;
+    // A mount that cannot be made leaves all of them out.
+    options.mounts.push(Mount { target: "/not/../plain".into(), ..options.mounts[0].clone() });
+    let environment = start(options).await;
+    if environment.ready().await.is_err() {
+        eprintln!("skipped: {:?}", environment.take_output());
+        return;
+    }
+    let told = environment.take_output();
+    assert!(told[0].text.contains("going on without private mounts"), "{told:?}");
+    let (code, tmp) = (place.path("code"), place.path("tmp"));
+    for (expression, expected) in [
+        (format!("open('{code}/app.py').read()"), "x = 1"),
+        (format!("write('{code}/app.py')"), "EACCES"),
+        (format!("write('{tmp}/new')"), "done"),
+        ("write('/tmp/new')".to_owned(), "EACCES"),
+        (format!("open({:?}).read()", place.path("secret")), "EACCES"),
+    ] {
+        assert_eq!(attempt(&environment, &expression).await, expected, "{expression}");
+    }
 }

@@ -64,6 +64,8 @@ struct State {
     /// Counts invocations, so that a late freeze does not hit the next one.
     turn: u64,
     frozen: bool,
+    /// It is to end, for which it must run.
+    stopping: bool,
 }
 
 /// Both sides of the conversation meet here: the Runtime API's connections and the invoker.
@@ -174,17 +176,16 @@ impl Exchange {
         }
     }
 
-    /// Lets the group run, so that it can see a signal.
+    /// Lets the group run from now on, so that it can see a signal.
     pub(super) fn wake(&self) {
         let mut state = self.lock();
-        // Nothing freezes it any more.
-        state.turn += 1;
+        state.stopping = true;
         self.thaw(&mut state);
     }
 
     // INVARIANT: the group is stopped and continued under the lock of the state that says which.
     fn freeze(&self, state: &mut State) {
-        if !state.frozen {
+        if !state.frozen && !state.stopping {
             state.frozen = true;
             self.process.signal(Signal::STOP);
         }

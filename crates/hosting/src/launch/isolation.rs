@@ -184,9 +184,9 @@ fn network(supervised: bool) -> Result<(), LaunchError> {
     Ok(())
 }
 
-/// All that can be done with files, without making devices or talking to them.
+/// All that can be done with files and with devices that are given, without making devices.
 fn writable() -> BitFlags<AccessFs> {
-    AccessFs::from_all(RULES) & !(AccessFs::MakeChar | AccessFs::MakeBlock | AccessFs::IoctlDev)
+    AccessFs::from_all(RULES) & !(AccessFs::MakeChar | AccessFs::MakeBlock)
 }
 
 /// With root's number a child would keep root's powers. Without new privileges it gets none back.
