@@ -40,4 +40,4 @@ pub(super) fn run(arguments: Arguments) -> Result<(), ClientError> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

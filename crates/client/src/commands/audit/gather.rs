@@ -3,6 +3,8 @@
 mod compute;
 mod identities;
 
+#[cfg(test)]
+pub(super) use self::compute::memory_used;
 use super::facts::{Facts, Needed};
 use super::rules::{Limits, wants_needed};
 use crate::client::Client;

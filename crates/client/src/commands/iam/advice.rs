@@ -110,7 +110,7 @@ fn step(
     }
     let (action, resource) = (request.action, request.resource);
     let statement = json!({ "Effect": "Allow", "Action": action, "Resource": resource });
-    let policy = policy_of(&[statement.clone()]);
+    let policy = policy_of(std::slice::from_ref(&statement));
     let parsed = |kind| Document::parse(&policy.to_string(), kind).ok();
     match (decision.missing, who.entity()) {
         (Some(PolicyType::Identity), Some(entity)) => {
@@ -143,7 +143,7 @@ fn step(
                 "Resource": resource,
             });
             let what = "the resource's own policy has to allow it: add this statement".to_owned();
-            let policy = policy_of(&[statement.clone()]);
+            let policy = policy_of(std::slice::from_ref(&statement));
             let document = Document::parse(&policy.to_string(), PolicyKind::Resource).ok();
             let added = document.map(|d| (PolicyType::Resource, d));
             (Step { what, statement: Some(statement), command: None }, added)

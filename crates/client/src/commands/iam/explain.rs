@@ -111,15 +111,19 @@ pub(super) struct Explained {
 }
 
 pub(super) fn run(client: &Client, arguments: &Explain) -> Result<(), ClientError> {
-    let found = match &arguments.action {
-        Some(action) => would_be(client, arguments, action)?,
-        None => was(client, arguments)?,
-    };
+    let found = explain(client, arguments)?;
     match arguments.json {
         true => output::json(&as_json(&found)),
         false => line(shown(&found)),
     }
     Ok(())
+}
+
+pub(super) fn explain(client: &Client, arguments: &Explain) -> Result<Explained, ClientError> {
+    match &arguments.action {
+        Some(action) => would_be(client, arguments, action),
+        None => was(client, arguments),
+    }
 }
 
 /// A call that nobody made yet.
@@ -320,7 +324,7 @@ fn judge(
     let principal = who.principal();
     let mut context = context.clone();
     context.set_principal(principal);
-    let named = need.resource.splitn(6, ':').nth(4).filter(|account| account.len() == 12);
+    let named = need.resource.split(':').nth(4).filter(|account| account.len() == 12);
     let home = match (named, principal.account()) {
         (Some(named), _) => named.to_owned(),
         (None, Some(own)) => own.to_owned(),

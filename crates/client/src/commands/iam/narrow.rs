@@ -88,6 +88,14 @@ impl Plan {
         !self.put && self.detach.is_empty() && self.delete.is_empty() && self.attach.is_empty()
     }
 
+    /// Whether a policy of the role goes.
+    pub(in crate::commands) fn removes(&self, policy: &Origin) -> bool {
+        match policy {
+            Origin::Managed(arn) => self.detach.contains(arn),
+            Origin::Inline(name) => self.delete.contains(name),
+        }
+    }
+
     pub(in crate::commands) fn role(&self) -> &str {
         &self.role
     }
@@ -131,11 +139,7 @@ impl Plan {
         let mut text = format!("role {}\n", self.role);
         for Attached { origin, document } in &role.policies {
             let replaced = origin == &Origin::Inline(NAME.to_owned()) && self.put;
-            let goes = replaced
-                || match origin {
-                    Origin::Managed(arn) => self.detach.contains(arn),
-                    Origin::Inline(name) => self.delete.contains(name),
-                };
+            let goes = replaced || self.removes(origin);
             if !goes {
                 let why = self.keep.iter().find(|(name, _)| name == &origin.to_string());
                 let why = why.map_or_else(String::new, |(_, why)| format!(": {why}"));

@@ -101,7 +101,7 @@ pub(in crate::commands) struct Entity {
 impl Entity {
     /// Twelve digits.
     pub(in crate::commands) fn account(&self) -> &str {
-        self.arn.splitn(6, ':').nth(4).unwrap_or_default()
+        self.arn.split(':').nth(4).unwrap_or_default()
     }
 
     /// Its own policies, ready for decisions.

@@ -19,13 +19,17 @@ const UNRECORDED: [&str; 2] = ["logs", "xray"];
 pub(super) fn judge(facts: &Facts, limits: Limits, all: &mut Vec<Finding>) {
     for role in &facts.roles {
         let (fix, plan) = narrow(role, limits);
-        for found in wide(&role.entity, facts.now) {
-            all.push(Finding { fix: fix.clone(), plan: plan.clone(), ..found });
+        for (policy, found) in wide(&role.entity, facts.now) {
+            // What also denies stays where it is: its own fix is by hand.
+            all.push(match &plan {
+                Some(plan) if !plan.removes(&policy.origin) => found,
+                plan => Finding { fix: fix.clone(), plan: plan.clone(), ..found },
+            });
         }
         all.extend(trust(&role.entity, &facts.account));
     }
     for user in &facts.users {
-        all.extend(wide(&user.entity, facts.now));
+        all.extend(wide(&user.entity, facts.now).into_iter().map(|(_, found)| found));
     }
     for function in &facts.functions {
         all.extend(permissions(function, facts, limits));
@@ -118,7 +122,7 @@ fn evidence(document: &Document, found: &[usize]) -> Vec<String> {
 }
 
 /// What the policies of a user or role allow too much of; the fix is for removing the policy.
-fn wide(entity: &Entity, now: i64) -> Vec<Finding> {
+fn wide(entity: &Entity, now: i64) -> Vec<(&Attached, Finding)> {
     let mut all = Vec::new();
     let (word, name) = (entity.kind.word(), &entity.name);
     for policy in &entity.policies {
@@ -129,7 +133,7 @@ fn wide(entity: &Entity, now: i64) -> Vec<Finding> {
         let by = policy.origin.name();
         let mut add = |id, severity, message: String, statements: &[usize]| {
             let evidence = evidence(&policy.document, statements);
-            all.push(finding((id, severity), entity, policy, message, evidence, now));
+            all.push((policy, finding((id, severity), entity, policy, message, evidence, now)));
         };
         let admin = of(Problem::FullAdmin);
         let services = of(Problem::FullService);
