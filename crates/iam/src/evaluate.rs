@@ -219,9 +219,9 @@ pub fn decide(request: &Request<'_>, policies: &Policies) -> Decision {
     visit(policies, |policy, side, level| {
         for (index, rule) in policy.0.compiled.rules_for(ask.vendor) {
             if found.wants(rule.effect, side, level)
-                && let Some(grant) = rule.applies(&ask, policy.policy_type())
+                && let Some(grant) = rule.applies(&ask, side.policy_type())
             {
-                found.add(Hit { policy, index }, rule.effect, side, level, grant);
+                found.add(Hit { policy, index, side }, rule.effect, level, grant);
             }
         }
     });

@@ -72,7 +72,7 @@ pub fn simulate(request: &Request<'_>, policies: &Policies) -> Simulation {
                 let (start, end) = places.get(found.index).copied().unwrap_or(((1, 1), (1, 1)));
                 matched.push(Matched {
                     source_policy_id: policy.name().to_owned(),
-                    source_policy_type: source_type(policy, request.principal),
+                    source_policy_type: source_type(policy, said.policy_type, request.principal),
                     statement: found.index,
                     start,
                     end,
@@ -82,7 +82,7 @@ pub fn simulate(request: &Request<'_>, policies: &Policies) -> Simulation {
     }
     let detail = |(policy, said): &(&Policy, &PolicyTrace)| Detail {
         policy: policy.name().to_owned(),
-        policy_type: policy.policy_type(),
+        policy_type: said.policy_type,
         outcome: said.outcome,
     };
     let boundary_allowed = trace
@@ -121,8 +121,8 @@ fn organizations(policies: &Policies, said: &[PolicyTrace]) -> Option<bool> {
     Some(!denied && (0..policies.service_control.len()).all(allows))
 }
 
-fn source_type(policy: &Policy, principal: Principal<'_>) -> &'static str {
-    match (policy.policy_type(), principal) {
+fn source_type(policy: &Policy, policy_type: PolicyType, principal: Principal<'_>) -> &'static str {
+    match (policy_type, principal) {
         (PolicyType::Resource, _) => "resource",
         _ if policy.name().starts_with("arn:aws:iam::aws:policy/") => "aws-managed",
         _ if policy.name().starts_with("arn:") => "user-managed",

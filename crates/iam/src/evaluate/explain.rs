@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::compile::Grant;
 use super::verdict::{Decision, Found, Hit, Outcome, verdict};
-use super::{Ask, Policies, Policy, PolicyType, Principal, Request, effect_name, visit};
+use super::{Ask, Policies, PolicyType, Principal, Request, effect_name, visit};
 use crate::policy::{Effect, Scope, Statement};
 
 /// A decision with everything that was looked at, in order.
@@ -108,11 +108,12 @@ pub fn explain(request: &Request<'_>, policies: &Policies) -> Trace {
     let mut found = Found::new(policies);
     let mut traces = Vec::new();
     visit(policies, |policy, side, level| {
+        let policy_type = side.policy_type();
         let mut statements = Vec::new();
         let mut outcome = Outcome::ImplicitDeny;
         for (index, rule) in policy.rules().iter().enumerate() {
             let Some(statement) = policy.document().statements.get(index) else { continue };
-            let grant = rule.principal(&ask, policy.policy_type());
+            let grant = rule.principal(&ask, policy_type);
             let conditions: Vec<ConditionTrace> = statement
                 .conditions
                 .iter()
@@ -129,7 +130,7 @@ pub fn explain(request: &Request<'_>, policies: &Policies) -> Trace {
             let applies =
                 action && resource && grant.is_some() && conditions.iter().all(|c| c.holds);
             if let Some(grant) = grant.filter(|_| applies) {
-                found.add(Hit { policy, index }, rule.effect, side, level, grant);
+                found.add(Hit { policy, index, side }, rule.effect, level, grant);
                 match rule.effect {
                     Effect::Deny => outcome = Outcome::ExplicitDeny,
                     Effect::Allow if outcome == Outcome::ImplicitDeny => outcome = Outcome::Allowed,
@@ -152,10 +153,10 @@ pub fn explain(request: &Request<'_>, policies: &Policies) -> Trace {
             });
         }
         traces.push(PolicyTrace {
-            policy_type: policy.policy_type(),
+            policy_type,
             name: policy.name().to_owned(),
-            level: control(policy).then_some(level),
-            considered: considered(policy.policy_type(), request.principal),
+            level: control(policy_type).then_some(level),
+            considered: considered(policy_type, request.principal),
             outcome,
             statements,
         });
@@ -174,8 +175,8 @@ pub fn explain(request: &Request<'_>, policies: &Policies) -> Trace {
     }
 }
 
-fn control(policy: &Policy) -> bool {
-    matches!(policy.policy_type(), PolicyType::ServiceControl | PolicyType::ResourceControl)
+fn control(policy_type: PolicyType) -> bool {
+    matches!(policy_type, PolicyType::ServiceControl | PolicyType::ResourceControl)
 }
 
 fn considered(policy_type: PolicyType, principal: Principal<'_>) -> bool {

@@ -139,3 +139,21 @@ fn odd_actions_decide() {
         assert_eq!(decide(&request, &policies).allowed(), allowed, "{action}");
     }
 }
+
+#[test]
+fn the_place_of_a_policy_counts_not_what_it_was_compiled_as() {
+    let context = Context::new();
+    let request = Request {
+        principal: SESSION,
+        action: "s3:GetObject",
+        resource: "arn:aws:s3:::dogs/a",
+        resource_account: ACCOUNT,
+        context: &context,
+    };
+    let text = r#"{"Version":"2012-10-17","Statement":{"Effect":"Allow","Principal":{"AWS":"999999999999"},"Action":"*","Resource":"*"}}"#;
+    let document = Document::parse(text, Kind::Resource).unwrap();
+    let mistaken = Policy::new("bucket", PolicyType::Identity, document);
+    let policies = Policies { resource: Some(mistaken), ..Policies::default() };
+    assert!(!decide(&request, &policies).allowed());
+    assert_eq!(explain(&request, &policies).decision, decide(&request, &policies));
+}

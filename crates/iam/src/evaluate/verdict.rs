@@ -120,6 +120,20 @@ pub(crate) enum Side {
     Session,
 }
 
+impl Side {
+    /// What a policy in this place is, whatever it was compiled as: a resource's policy must name who asks.
+    pub(crate) fn policy_type(self) -> PolicyType {
+        match self {
+            Side::ResourceControl => PolicyType::ResourceControl,
+            Side::ServiceControl => PolicyType::ServiceControl,
+            Side::Resource => PolicyType::Resource,
+            Side::Identity => PolicyType::Identity,
+            Side::Boundary => PolicyType::Boundary,
+            Side::Session => PolicyType::Session,
+        }
+    }
+}
+
 const SIDES: usize = 6;
 
 /// A statement that applies.
@@ -127,6 +141,7 @@ const SIDES: usize = 6;
 pub(crate) struct Hit<'p> {
     pub(crate) policy: &'p Policy,
     pub(crate) index: usize,
+    pub(crate) side: Side,
 }
 
 /// The statements that apply, as far as they matter.
@@ -169,14 +184,8 @@ impl<'p> Found<'p> {
         }
     }
 
-    pub(crate) fn add(
-        &mut self,
-        hit: Hit<'p>,
-        effect: Effect,
-        side: Side,
-        level: usize,
-        grant: Grant,
-    ) {
+    pub(crate) fn add(&mut self, hit: Hit<'p>, effect: Effect, level: usize, grant: Grant) {
+        let side = hit.side;
         if !self.wants(effect, side, level) {
             return;
         }
@@ -273,9 +282,9 @@ fn missing(policy_type: PolicyType) -> Decision {
 }
 
 fn decision(outcome: Outcome, by: Option<Hit<'_>>) -> Decision {
-    let by = by.map(|Hit { policy, index }| StatementRef {
+    let by = by.map(|Hit { policy, index, side }| StatementRef {
         policy: policy.0.name.clone(),
-        policy_type: policy.policy_type(),
+        policy_type: side.policy_type(),
         statement: index,
         sid: policy.rules().get(index).and_then(|rule| rule.sid.clone()),
     });
