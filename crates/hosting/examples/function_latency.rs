@@ -5,12 +5,14 @@
 //!
 //! The function is this program itself, speaking the Runtime API over one connection with the standard
 //! library. The stage between is this program too; `kennel` is larger and takes longer to begin, so
-//! `KENNEL_BINARY` may name it.
+//! `KENNEL_BINARY` may name it. Where `KENNEL_TEST_RIC` names an interpreter with awslambdaric, its cold
+//! start with a handler that imports nothing is measured too.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a measurement")]
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
@@ -139,6 +141,26 @@ async fn measure(cold: usize, warm: usize) {
             times.push(begun.elapsed());
         }
         row("warm, frozen", &mut times);
+        if let Ok(python) = std::env::var("KENNEL_TEST_RIC") {
+            std::fs::write(code.path().join("app.py"), "def handler(event, context): return 1\n")
+                .unwrap();
+            let mut times = Vec::new();
+            for _ in 0..cold.div_ceil(5) {
+                let begun = Instant::now();
+                let mut options = options(isolated, code.path(), tmp.path());
+                options.command =
+                    Command::new([python.as_str(), "-m", "awslambdaric", "app.handler"]);
+                options.command.folder =
+                    Some(if isolated { "/var/task".into() } else { code.path().to_owned() });
+                if let Some(isolation) = &mut options.isolation {
+                    isolation.read = installation(&python);
+                }
+                let environment = Environment::start(&launcher, options).await.unwrap();
+                environment.invoke(event()).await.unwrap();
+                times.push(begun.elapsed());
+            }
+            row("cold, Python", &mut times);
+        }
     }
 }
 
@@ -152,18 +174,24 @@ fn event() -> Invocation {
     }
 }
 
-async fn begin(
-    launcher: &Launcher,
-    isolated: bool,
-    code: &std::path::Path,
-    tmp: &std::path::Path,
-) -> Environment {
-    let mount = |source: &std::path::Path, target: &str, read_only| Mount {
+/// The folders that an interpreter is installed in.
+fn installation(python: &str) -> Vec<PathBuf> {
+    let ask = ["-c", "import sys; print(sys.prefix); print(sys.base_prefix)"];
+    let output = std::process::Command::new(python).args(ask).output().unwrap();
+    String::from_utf8(output.stdout).unwrap().lines().map(PathBuf::from).collect()
+}
+
+async fn begin(launcher: &Launcher, isolated: bool, code: &Path, tmp: &Path) -> Environment {
+    Environment::start(launcher, options(isolated, code, tmp)).await.unwrap()
+}
+
+fn options(isolated: bool, code: &Path, tmp: &Path) -> EnvironmentOptions {
+    let mount = |source: &Path, target: &str, read_only| Mount {
         source: source.to_owned(),
         target: target.into(),
         read_only,
     };
-    let options = if isolated {
+    if isolated {
         EnvironmentOptions {
             command: Command::new(["/var/task/bootstrap", "bootstrap"]),
             mounts: vec![mount(code, "/var/task", true), mount(tmp, "/tmp", false)],
@@ -174,6 +202,5 @@ async fn begin(
         let bootstrap = code.join("bootstrap").display().to_string();
         let command = Command::new([bootstrap.as_str(), "bootstrap"]);
         EnvironmentOptions { command, ..EnvironmentOptions::default() }
-    };
-    Environment::start(launcher, options).await.unwrap()
+    }
 }

@@ -316,6 +316,7 @@ impl Launcher {
             Some(stage) => {
                 std::thread::Builder::new()
                     .name("supervisor".to_owned())
+                    .stack_size(supervisor::STACK)
                     .spawn(move || supervisor::run(stage, line.as_bytes()))
                     .map_err(|e| ProcessError::Stopped(e.to_string()))?;
                 String::new()

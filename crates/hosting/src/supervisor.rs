@@ -27,6 +27,9 @@ use crate::launch::notify::{self, Notification};
 /// Calls of one child that wait for an answer from the network, a thread each.
 const MAX_WAITING: usize = 64;
 
+/// Bytes of stack of a thread here, of which there is one for each child and each waiting call.
+pub(crate) const STACK: usize = 256 << 10;
+
 const DOMAIN_NAMES: u16 = 53;
 
 /// Metadata services outside of the link-local networks: Alibaba, Azure; Amazon, Google.
@@ -122,7 +125,8 @@ impl Waiting {
         sockets.insert(id, Arc::clone(&connect.socket));
         drop(sockets);
         let (own, to) = (Arc::clone(self), Arc::clone(listener));
-        let thread = std::thread::Builder::new().name("connect".to_owned()).spawn(move || {
+        let thread = std::thread::Builder::new().name("connect".to_owned()).stack_size(STACK);
+        let thread = thread.spawn(move || {
             let outcome = connect.make();
             own.lock().remove(&id);
             answer(&to, id, outcome);
