@@ -48,6 +48,9 @@ enum Command {
     /// Python environments for training scripts: install, list
     #[command(subcommand)]
     Runtime(commands::runtime::Command),
+    /// The runtime of a Lambda function that asks an endpoint, started by Lambda
+    #[command(hide = true)]
+    Bootstrap,
     /// The observer of a training job, started by the platform
     #[command(name = "__observe", hide = true)]
     Observe(commands::observe::Arguments),
@@ -61,6 +64,10 @@ enum Command {
 const LOG: &str = "info,s3s=off";
 
 fn main() -> ExitCode {
+    // A function waits for nothing else: its caller counts the milliseconds.
+    if commands::bootstrap::requested() {
+        return commands::bootstrap::run();
+    }
     // A child of the platform on its way to its own program; it knows no flags and no log.
     if std::env::args_os().nth(1).is_some_and(|name| name == kennel_hosting::launch::SUBCOMMAND) {
         return kennel_hosting::launch::run();
@@ -87,6 +94,7 @@ fn main() -> ExitCode {
         Command::Hub(command) => commands::hub::run(command),
         Command::Engine(command) => commands::engine::run(command),
         Command::Runtime(command) => commands::runtime::run(command),
+        Command::Bootstrap => return commands::bootstrap::run(),
         Command::Observe(arguments) => commands::observe::run(arguments),
         Command::Platform(command) => commands::platform_client::run(command),
     };

@@ -1,5 +1,6 @@
 //! One module per command: its arguments and what it prints. The work is done by the library crates.
 
+pub(crate) mod bootstrap;
 pub(crate) mod container;
 pub(crate) mod data;
 pub(crate) mod demo;

@@ -1,4 +1,5 @@
-//! `kennel runtime`: the Python environments that run the scripts of framework containers.
+//! `kennel runtime`: the Python environments that run the scripts of framework containers and the
+//! functions in Python.
 //!
 //! A virtual environment knows its own path, so it is made where it stays. The file `complete` is
 //! written last: without it the platform does not use the folder and the next installation starts
@@ -18,13 +19,25 @@ use kennel_server::sagemaker::INSTALLED;
 use crate::output::{self, line};
 
 /// The runtimes that there are.
-const RUNTIMES: [&str; 1] = ["pytorch"];
+const RUNTIMES: [&str; 2] = ["pytorch", "python"];
 /// What scripts of AWS's PyTorch containers may expect.
-const PACKAGES: [&str; 5] = ["torch", "torchvision", "pillow", "numpy", "boto3"];
+const PYTORCH: [&str; 5] = ["torch", "torchvision", "pillow", "numpy", "boto3"];
+/// What Lambda's Python runtimes bring: the client of the Runtime API, which the platform is tested with in
+/// this version, and boto3.
+const PYTHON: [&str; 2] = ["awslambdaric==4.2.2", "boto3==1.44.5"];
+
+/// The packages of a runtime where none are asked for.
+fn packages(runtime: &str) -> &'static [&'static str] {
+    match runtime {
+        "python" => &PYTHON,
+        _ => &PYTORCH,
+    }
+}
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Make a Python environment for training scripts and inference handlers, with your own pip
+    /// Make a Python environment with your own pip: pytorch for training scripts and inference handlers,
+    /// python for Lambda functions
     Install(Install),
     /// Runtimes and whether they are installed
     List(List),
@@ -32,7 +45,9 @@ pub(crate) enum Command {
 
 #[derive(Debug, Args)]
 #[command(
-    after_help = "On Linux the plain `torch` of PyPI brings several gigabytes of CUDA libraries. On a \
+    after_help = "python is what functions with a python3.x runtime run with: AWS's awslambdaric and boto3, in \
+    fixed versions, for Python 3.10 or newer. Packages named here come in addition to those.\n\n\
+    On Linux the plain `torch` of PyPI brings several gigabytes of CUDA libraries. On a \
     machine without a GPU install the CPU build: put `--index-url` and the packages into a file as \
     pytorch.org shows it and give that with `--requirements`, or set pip's own PIP_INDEX_URL."
 )]
@@ -40,7 +55,7 @@ pub(crate) struct Install {
     /// The runtime
     #[arg(value_parser = RUNTIMES)]
     runtime: String,
-    /// Packages as pip takes them [default: torch torchvision pillow numpy boto3]
+    /// Packages as pip takes them [default: for pytorch torch torchvision pillow numpy boto3]
     #[arg(value_name = "PACKAGES")]
     packages: Vec<String>,
     /// A package, as the arguments
@@ -200,8 +215,9 @@ fn requested(arguments: &Install) -> anyhow::Result<Vec<String>> {
             "`{option}` is not a package\nhint: options of pip go into a requirements file or PIP_* variables"
         )));
     }
-    if packages.is_empty() && wanted.is_empty() {
-        wanted.extend(PACKAGES.map(str::to_owned));
+    // Functions do not start without their runtime's packages, whatever else they need.
+    if arguments.runtime == "python" || (packages.is_empty() && wanted.is_empty()) {
+        wanted.extend(self::packages(&arguments.runtime).iter().map(|p| (*p).to_owned()));
     }
     wanted.extend(packages.into_iter().cloned());
     Ok(wanted)
@@ -348,7 +364,7 @@ mod tests {
 
     #[test]
     fn default_packages_only_where_none_are_asked_for() {
-        assert_eq!(requested(&arguments(&[], vec![])).unwrap(), PACKAGES);
+        assert_eq!(requested(&arguments(&[], vec![])).unwrap(), PYTORCH);
         let one = Install { more: vec!["numpy".to_owned()], ..arguments(&["pillow"], vec![]) };
         assert_eq!(requested(&one).unwrap(), ["pillow", "numpy"]);
         let folder = tempfile::tempdir().unwrap();
@@ -357,6 +373,12 @@ mod tests {
         std::fs::write(&file, "pillow\n").unwrap();
         let name = file.to_str().unwrap().to_owned();
         assert_eq!(requested(&arguments(&[], vec![file])).unwrap(), ["--requirement", &name]);
+    }
+
+    #[test]
+    fn functions_always_have_their_runtime() {
+        let more = Install { runtime: "python".to_owned(), ..arguments(&["numpy"], vec![]) };
+        assert_eq!(requested(&more).unwrap(), [PYTHON[0], PYTHON[1], "numpy"]);
     }
 
     #[test]

@@ -3,13 +3,11 @@
 mod classifier;
 mod code;
 mod concurrency;
+mod invoke;
 
-use std::io::{Read, Write};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use clap::{Args, Subcommand};
 use http::Method;
 use serde_json::{Map, Value, json};
@@ -17,17 +15,13 @@ use serde_json::{Map, Value, json};
 use self::code::Package;
 use super::logs::{Tail, TailArguments};
 use super::role_arn;
-use crate::client::{Client, ClientOptions, Service, encode, header_of, rest_request};
+use crate::client::{Client, ClientOptions, Service, encode};
 use crate::error::ClientError;
 use crate::output::{self, Spinner, fields, iso_time, line, maybe, note, size, table, text};
 use crate::target::TargetArguments;
 
 /// How often a function is asked about.
 const POLL: Duration = Duration::from_millis(300);
-/// Longest run of a function, with some time for the way.
-const LONGEST_CALL: Duration = Duration::from_secs(900 + 20);
-/// Largest event of a synchronous invocation.
-const MAX_EVENT: u64 = 6 << 20;
 
 /// Arguments of `kennel function`.
 #[derive(Debug, Args)]
@@ -52,7 +46,7 @@ enum Verb {
     /// Make a function that asks an endpoint: this program is its code
     DeployClassifier(Box<classifier::Deploy>),
     /// Call a function and print its answer
-    Invoke(Invoke),
+    Invoke(invoke::Invoke),
     /// One function: state, code, configuration
     #[command(visible_alias = "show")]
     Describe {
@@ -149,21 +143,6 @@ impl Settings {
     }
 }
 
-#[derive(Debug, Args)]
-struct Invoke {
-    /// Name or ARN
-    name: String,
-    /// The event: JSON, @FILE, or @- for standard input
-    #[arg(long, value_name = "JSON", default_value = "{}")]
-    payload: String,
-    /// A version or an alias [default: $LATEST]
-    #[arg(long, value_name = "QUALIFIER")]
-    qualifier: Option<String>,
-    /// Print the end of the call's log to stderr
-    #[arg(long)]
-    log: bool,
-}
-
 fn variable(given: &str) -> Result<(String, String), String> {
     match given.split_once('=') {
         Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
@@ -173,16 +152,17 @@ fn variable(given: &str) -> Result<(String, String), String> {
 
 pub(super) fn run(arguments: Arguments) -> Result<(), ClientError> {
     let target = arguments.target.resolve()?;
-    if let Verb::Invoke(invoke) = &arguments.verb {
-        let options = ClientOptions { answer_timeout: LONGEST_CALL, ..ClientOptions::default() };
-        return call(&Client::with_options(target, options), invoke);
+    if let Verb::Invoke(arguments) = &arguments.verb {
+        let options =
+            ClientOptions { answer_timeout: invoke::LONGEST_CALL, ..ClientOptions::default() };
+        return invoke::call(&Client::with_options(target, options), arguments);
     }
     let client = Client::new(target);
     match arguments.verb {
         Verb::List { json } => list(&client, json),
         Verb::Create(arguments) => create(&client, &arguments),
         Verb::DeployClassifier(arguments) => classifier::deploy(&client, &arguments),
-        Verb::Invoke(invoke) => call(&client, &invoke),
+        Verb::Invoke(arguments) => invoke::call(&client, &arguments),
         Verb::Describe { name, json } => show(&client, &name, json),
         Verb::Delete { name } => {
             lambda(&client, "DeleteFunction", Method::DELETE, &path(&name), None)?;
@@ -418,85 +398,6 @@ fn wait(client: &Client, name: &str) -> Result<Value, ClientError> {
         spinner.say(format!("{name}: {state}, last change {change}"));
         std::thread::sleep(POLL);
     }
-}
-
-/// `JSON`, `@FILE` or `@-`, as bytes that are JSON.
-fn event(given: &str) -> Result<Vec<u8>, ClientError> {
-    let bytes = match given.strip_prefix('@') {
-        None => given.as_bytes().to_vec(),
-        Some(name) => {
-            let path = Path::new(name);
-            let reader: Box<dyn Read> = match name {
-                "-" => Box::new(std::io::stdin()),
-                _ => Box::new(std::fs::File::open(path).map_err(ClientError::file("read", path))?),
-            };
-            let mut bytes = Vec::new();
-            reader
-                .take(MAX_EVENT + 1)
-                .read_to_end(&mut bytes)
-                .map_err(ClientError::file("read", path))?;
-            bytes
-        }
-    };
-    if bytes.len() as u64 > MAX_EVENT {
-        return Err(ClientError::Usage(format!(
-            "the event has more than {MAX_EVENT} bytes, Lambda's limit\nhint: put what is large into S3 and its address into the event"
-        )));
-    }
-    serde_json::from_slice::<serde::de::IgnoredAny>(&bytes).map_err(|e| {
-        ClientError::Usage(format!(
-            "the event is not JSON: {e}\nhint: as in --payload '{{\"url\": \"https://…\"}}', or --payload @FILE"
-        ))
-    })?;
-    Ok(bytes)
-}
-
-fn call(client: &Client, arguments: &Invoke) -> Result<(), ClientError> {
-    let query = match &arguments.qualifier {
-        Some(qualifier) => format!("?Qualifier={}", encode(qualifier)),
-        None => String::new(),
-    };
-    let at = format!("{}/invocations{query}", path(&arguments.name));
-    let mut request = rest_request(Service::Lambda, "Invoke", Method::POST, &at, None);
-    let kind = if arguments.log { "Tail" } else { "None" };
-    for (name, value) in [
-        ("content-type", "application/json"),
-        ("x-amz-invocation-type", "RequestResponse"),
-        ("x-amz-log-type", kind),
-    ] {
-        request.headers.push((name.to_owned(), value.to_owned()));
-    }
-    request.payload = crate::client::Payload::Bytes(event(&arguments.payload)?);
-    let response = client.send(&request)?;
-    let header = |name: &str| header_of(response.headers(), name);
-    let (failure, log) = (header("x-amz-function-error"), header("x-amz-log-result"));
-    let answer = client.read(&request, response)?;
-    if let Some(log) = log.filter(|_| arguments.log) {
-        let tail = STANDARD.decode(log).map_err(|e| ClientError::Answer {
-            operation: request.operation.clone(),
-            reason: format!("the log's end is no base64: {e}"),
-        })?;
-        note(String::from_utf8_lossy(&tail).trim_end());
-    }
-    let mut out = std::io::stdout();
-    // A reader that has gone (`| head`) ends the program quietly.
-    if out.write_all(&answer).and_then(|()| out.write_all(b"\n")).is_err() {
-        std::process::exit(0);
-    }
-    match failure {
-        None => Ok(()),
-        Some(kind) => Err(failed(&arguments.name, &kind, &answer)),
-    }
-}
-
-/// A function's error as the command's.
-fn failed(name: &str, kind: &str, answer: &[u8]) -> ClientError {
-    let answer: Value = serde_json::from_slice(answer).unwrap_or_default();
-    let parts = ["errorType", "errorMessage"].map(|member| text(&answer, member));
-    let words = parts.into_iter().filter(|p| !p.is_empty()).collect::<Vec<_>>().join(": ");
-    ClientError::Failed(format!(
-        "function `{name}` failed ({kind}): {words}\nhint: see `kennel function logs {name}`"
-    ))
 }
 
 fn show(client: &Client, name: &str, json: bool) -> Result<(), ClientError> {

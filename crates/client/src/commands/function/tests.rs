@@ -1,5 +1,10 @@
 use std::io::Read as _;
+use std::path::Path;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+
+use super::invoke::{Invoke, MAX_EVENT, call, event};
 use super::*;
 use crate::testing::{Reply, Seen, Server, ok};
 
