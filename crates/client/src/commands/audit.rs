@@ -123,7 +123,7 @@ fn failure(findings: &[Finding], fail_on: FailOn) -> Result<(), ClientError> {
     }
 }
 
-/// Puts the narrower policies in place, role by role; what is left of the findings.
+/// Puts the narrower policies in place, one role or user after the other; what is left of the findings.
 fn fix(
     client: &Client,
     facts: &Facts,
@@ -133,7 +133,7 @@ fn fix(
     let mut plans: BTreeMap<String, Plan> = BTreeMap::new();
     for finding in findings.iter().filter(|finding| finding.fix.automatic) {
         if let Some(plan) = &finding.plan {
-            plans.insert(plan.role().to_owned(), plan.clone());
+            plans.insert(plan.arn().to_owned(), plan.clone());
         }
     }
     if plans.is_empty() {
@@ -141,19 +141,23 @@ fn fix(
         return Ok(findings);
     }
     let mut fixed = Vec::new();
-    for (name, plan) in plans {
-        let Some(role) = facts.roles.iter().find(|role| role.entity.name == name) else { continue };
-        note(format!("\n{}", plan.shown(&role.entity)));
+    let entities = || {
+        let users = facts.users.iter().map(|user| &user.entity);
+        facts.roles.iter().map(|role| &role.entity).chain(users)
+    };
+    for (arn, plan) in plans {
+        let Some(entity) = entities().find(|entity| entity.arn == arn) else { continue };
+        note(format!("\n{}", plan.shown(entity)));
         if !narrow::confirmed(yes)? {
-            note(format!("role {name} stays as it is"));
+            note(format!("{} stays as it is", plan.whom()));
             continue;
         }
         plan.apply(client)?;
-        note(format!("role {name} has what it needs and no more"));
-        fixed.push(name);
+        note(format!("{} has what it needs and no more", plan.whom()));
+        fixed.push(arn);
     }
     let left = |finding: &Finding| {
-        finding.plan.as_ref().is_none_or(|plan| !fixed.iter().any(|name| name == plan.role()))
+        finding.plan.as_ref().is_none_or(|plan| !fixed.iter().any(|arn| arn == plan.arn()))
     };
     Ok(findings.into_iter().filter(left).collect())
 }

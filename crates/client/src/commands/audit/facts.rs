@@ -35,10 +35,10 @@ pub(super) struct Role {
     pub needed: Needed,
 }
 
-/// What a role has needed.
+/// What a role or user has needed.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(super) enum Needed {
-    /// Not asked: nothing about the role calls for it, or it could not be found out.
+    /// Not asked: nothing about it calls for that, or it could not be found out.
     #[default]
     Unknown,
     /// Nothing is recorded.
@@ -52,6 +52,8 @@ pub(super) enum Needed {
 pub(super) struct User {
     pub entity: Entity,
     pub keys: Vec<Key>,
+    /// As of roles.
+    pub needed: Needed,
 }
 
 /// An access key.

@@ -78,13 +78,9 @@ impl Gatherer<'_> {
         }
     }
 
-    /// What the roles have needed of which that is worth knowing.
+    /// What the roles and users have needed of which that is worth knowing.
     fn needed(&mut self, trail: &TrailArguments) -> Result<(), ClientError> {
-        let wanted: Vec<usize> = (0..self.facts.roles.len())
-            .filter(|index| {
-                self.facts.roles.get(*index).is_some_and(|r| wants_needed(&self.facts, r))
-            })
-            .collect();
+        let wanted = wants_needed(&self.facts);
         if wanted.is_empty() {
             return Ok(());
         }
@@ -93,10 +89,7 @@ impl Gatherer<'_> {
         let Some(generator) = self.or_note("what roles have needed", generator)? else {
             return Ok(());
         };
-        for index in wanted {
-            let Some(arn) = self.facts.roles.get(index).map(|r| r.entity.arn.clone()) else {
-                continue;
-            };
+        for arn in wanted {
             let found = generator.policy(&arn).and_then(|policy| {
                 let Some(policy) = policy else { return Ok(Needed::Nothing) };
                 let kind = kennel_iam::policy::Kind::Identity;
@@ -104,8 +97,11 @@ impl Gatherer<'_> {
                 Ok(Needed::Policy(policy, parsed))
             });
             let found = self.or_note(&format!("what `{arn}` has needed"), found)?;
-            if let (Some(found), Some(role)) = (found, self.facts.roles.get_mut(index)) {
-                role.needed = found;
+            let roles = self.facts.roles.iter_mut().map(|role| (&role.entity, &mut role.needed));
+            let users = self.facts.users.iter_mut().map(|user| (&user.entity, &mut user.needed));
+            let place = roles.chain(users).find(|(entity, _)| entity.arn == arn);
+            if let (Some(found), Some((_, place))) = (found, place) {
+                *place = found;
             }
         }
         Ok(())

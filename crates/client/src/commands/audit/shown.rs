@@ -18,7 +18,9 @@ pub(super) fn all(findings: &[Finding]) -> String {
     });
     let mut text = table(["#", "severity", "finding", "resource", "part"], rows);
     for (index, finding) in findings.iter().enumerate() {
-        text.push_str(&format!("\n\n{}. {}", index + 1, plain(&one(finding))));
+        // One narrower policy may answer several findings.
+        let same = findings.iter().take(index).position(|before| before.fix == finding.fix);
+        text.push_str(&format!("\n\n{}. {}", index + 1, plain(&one(finding, same))));
     }
     text.push_str(&format!("\n\n{}", total(findings)));
     text
@@ -34,11 +36,16 @@ fn short(arn: &str) -> String {
     }
 }
 
-fn one(finding: &Finding) -> String {
+/// A finding; `same` is an earlier one with the same fix.
+fn one(finding: &Finding, same: Option<usize>) -> String {
     let mut text =
         format!("{} ({})\n   {}", finding.message, finding.severity.word(), finding.resource);
     for evidence in &finding.evidence {
         text.push_str(&format!("\n   - {evidence}"));
+    }
+    if let Some(before) = same {
+        text.push_str(&format!("\n   fix: that of {}", before + 1));
+        return text;
     }
     text.push_str(&format!("\n   fix: {}", finding.fix.what));
     if let Some(policy) = &finding.fix.policy {

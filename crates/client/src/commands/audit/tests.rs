@@ -114,7 +114,7 @@ fn user() -> User {
         last_used: Some(NOW - DAY),
         service: Some("s3".into()),
     };
-    User { entity: entity(Kind::User, "u"), keys: vec![key] }
+    User { entity: entity(Kind::User, "u"), keys: vec![key], needed: Needed::Unknown }
 }
 
 fn bucket() -> Bucket {
@@ -235,6 +235,21 @@ fn the_fix_is_the_policy_that_was_needed() {
 }
 
 #[test]
+fn users_are_narrowed_too() {
+    let mut facts = healthy();
+    let Needed::Policy(policy, parsed) = role().needed else { panic!() };
+    let wide = super::tests::parsed(&[allow("*", "*")], PolicyKind::Identity);
+    let user = &mut facts.users[0];
+    user.entity.policies = vec![Attached { origin: Origin::Inline("all".into()), document: wide }];
+    user.needed = Needed::Policy(policy, parsed);
+    let found = &rules::judge(&facts, LIMITS)[0];
+    assert!(found.fix.automatic, "{found:?}");
+    let [put, delete] = found.fix.commands.as_slice() else { panic!("{found:?}") };
+    assert!(put.starts_with("aws iam put-user-policy --user-name u --policy-name kennel-least"));
+    assert_eq!(delete, "aws iam delete-user-policy --user-name u --policy-name all");
+}
+
+#[test]
 fn trust_that_is_open_is_found() {
     let open = |principal: Value, condition: Option<Value>| {
         found(|f| f.roles[0].entity.trust = Some(trust(principal, condition)))
@@ -266,6 +281,7 @@ fn roles_that_nobody_uses_are_found() {
     for (name, used, age, referred, expected) in cases {
         let found = found(|f| {
             let role = &mut f.roles[0];
+            role.needed = Needed::Unknown;
             role.entity.last_used = used.map(|days| NOW - days * DAY);
             role.entity.created = Some(NOW - age * DAY);
             if !referred {
@@ -274,7 +290,16 @@ fn roles_that_nobody_uses_are_found() {
         });
         assert_eq!(found, expected, "{name}");
     }
-    // A role that people take is nobody's function's.
+    // What is on record is use, though RoleLastUsed does not tell it yet.
+    let found = found(|f| {
+        f.roles[0].entity.last_used = None;
+        f.roles[0].entity.created = Some(NOW - 200 * DAY);
+    });
+    assert_eq!(found, []);
+}
+
+#[test]
+fn roles_that_people_take_have_no_function_to_lose() {
     let found = found(|f| {
         f.roles[0].entity.trust = Some(trust(json!({ "AWS": ACCOUNT }), None));
         f.roles[0].used_by.clear();

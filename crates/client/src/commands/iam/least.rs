@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::advice::policy_of;
 use super::narrow::{self, Plan};
-use super::principals::{Kind, Reader, document};
+use super::principals::{Reader, document};
 use crate::client::{Client, Service, encode};
 use crate::clock;
 use crate::commands::{account, logs};
@@ -24,7 +24,7 @@ const PATIENCE: Duration = Duration::from_secs(600);
 /// Arguments of `kennel iam least-privilege`.
 #[derive(Debug, Args)]
 pub(in crate::commands) struct LeastPrivilege {
-    /// Role, name or ARN
+    /// Role (or user), name or ARN
     role: String,
     /// How far back its calls count: 12h, 30d
     #[arg(long, value_name = "TIME", default_value = "90d", value_parser = logs::since)]
@@ -165,9 +165,6 @@ fn merged(result: &Value) -> Result<Option<Value>, ClientError> {
 
 pub(super) fn run(client: &Client, arguments: &LeastPrivilege) -> Result<(), ClientError> {
     let role = Reader::new(client).find(&arguments.role)?;
-    if role.kind != Kind::Role {
-        return Err(ClientError::Usage(format!("`{}` is a user, no role", arguments.role)));
-    }
     let now = clock::epoch_millis() / 1000;
     let past = i64::try_from(arguments.since.as_secs()).unwrap_or(i64::MAX);
     // What is being asked now belongs to the next second at the latest.
@@ -191,19 +188,16 @@ pub(super) fn run(client: &Client, arguments: &LeastPrivilege) -> Result<(), Cli
     } else {
         output::json(&policy);
     }
-    if !arguments.apply {
-        if !plan.is_empty() {
-            note(format!("\n{}", plan.shown(&role)));
-            note(format!(
-                "hint: `kennel iam least-privilege {} --apply` does this, or by hand:\n{}",
-                role.name,
-                plan.commands().join("\n")
-            ));
-        }
+    if plan.is_empty() {
+        note(format!("{} has just this policy already", plan.whom()));
         return Ok(());
     }
-    if plan.is_empty() {
-        note(format!("role {} has just this policy already", role.name));
+    if !arguments.apply {
+        note(format!(
+            "\nhint: `kennel iam least-privilege {} --apply` puts it in place of what is there now, after showing the difference; by hand:\n{}",
+            role.name,
+            plan.commands().join("\n")
+        ));
         return Ok(());
     }
     note(format!("\n{}", plan.shown(&role)));
@@ -212,6 +206,6 @@ pub(super) fn run(client: &Client, arguments: &LeastPrivilege) -> Result<(), Cli
         return Ok(());
     }
     plan.apply(client)?;
-    note(format!("role {} has what it needs and no more", role.name));
+    note(format!("{} has what it needs and no more", plan.whom()));
     Ok(())
 }

@@ -1,13 +1,13 @@
-//! A role's policies in exchange for the one that it has needed: the plan, its difference, and doing it.
+//! The policies of a role or user in exchange for the one that it has needed: the plan, its difference, and doing it.
 
 use std::fmt::Write as _;
 use std::io::{BufRead, IsTerminal};
 
-use kennel_iam::policy::{Document, Effect, Scope, Statement};
+use kennel_iam::policy::{ActionPattern, Document, Effect, Scope, Statement};
 use serde_json::{Value, json};
 
 use super::advice::quoted;
-use super::principals::{Attached, Entity, Origin};
+use super::principals::{Attached, Entity, Kind, Origin};
 use crate::client::{Client, Service};
 use crate::error::ClientError;
 
@@ -18,16 +18,18 @@ const BASIC_EXECUTION: &str = "arn:aws:iam::aws:policy/service-role/AWSLambdaBas
 /// Items of a statement that are shown.
 const ITEMS: usize = 4;
 
-/// What is to be changed about a role.
+/// What is to be changed about a role or user.
 #[derive(Debug, Clone, PartialEq)]
 pub(in crate::commands) struct Plan {
-    role: String,
-    /// What the role has needed.
+    kind: Kind,
+    name: String,
+    arn: String,
+    /// What it has needed.
     policy: Value,
     needed: Document,
     /// Whether the inline policy is not there yet, or is another.
     put: bool,
-    /// Managed policies that are taken from the role.
+    /// Managed policies that are detached.
     detach: Vec<String>,
     /// Inline policies that are deleted.
     delete: Vec<String>,
@@ -38,13 +40,15 @@ pub(in crate::commands) struct Plan {
 }
 
 impl Plan {
-    /// What is to be done about a role that has needed `policy`; `needed` is the same, parsed.
+    /// What is to be done about who has needed `policy`; `needed` is the same, parsed.
     ///
     /// What writes logs stays: such calls are in nobody's record (AWS's neither), so that what was needed of
     /// them is unknown. So does what denies.
-    pub(in crate::commands) fn new(role: &Entity, policy: &Value, needed: &Document) -> Plan {
+    pub(in crate::commands) fn new(entity: &Entity, policy: &Value, needed: &Document) -> Plan {
         let mut plan = Plan {
-            role: role.name.clone(),
+            kind: entity.kind,
+            name: entity.name.clone(),
+            arn: entity.arn.clone(),
             policy: policy.clone(),
             needed: needed.clone(),
             put: true,
@@ -54,7 +58,7 @@ impl Plan {
             keep: Vec::new(),
         };
         let mut writes_logs = false;
-        for Attached { origin, document } in &role.policies {
+        for Attached { origin, document } in &entity.policies {
             let stays = if origin == &Origin::Inline(NAME.to_owned()) {
                 plan.put = document.statements != needed.statements;
                 continue;
@@ -72,11 +76,11 @@ impl Plan {
             }
             writes_logs |= stays.is_none() && allows_logs(document);
         }
-        let keeps_logs = role.policies.iter().any(|p| {
+        let keeps_logs = entity.policies.iter().any(|p| {
             plan.keep.iter().any(|(name, _)| name == &p.origin.to_string())
                 && allows_logs(&p.document)
         }) || allows_logs(needed);
-        let function = role.trust.as_ref().is_some_and(|t| trusts(t, "lambda.amazonaws.com"));
+        let function = entity.trust.as_ref().is_some_and(|t| trusts(t, "lambda.amazonaws.com"));
         if function && writes_logs && !keeps_logs {
             plan.attach.push(BASIC_EXECUTION.to_owned());
         }
@@ -96,8 +100,14 @@ impl Plan {
         }
     }
 
-    pub(in crate::commands) fn role(&self) -> &str {
-        &self.role
+    /// Whom it is about.
+    pub(in crate::commands) fn arn(&self) -> &str {
+        &self.arn
+    }
+
+    /// `role f`.
+    pub(in crate::commands) fn whom(&self) -> String {
+        format!("{} {}", self.kind.word(), self.name)
     }
 
     pub(in crate::commands) fn as_json(&self) -> Value {
@@ -112,32 +122,34 @@ impl Plan {
         })
     }
 
-    /// The commands of AWS's own tool; the new policy first, so that the role never lacks what it needs.
+    /// The commands of AWS's own tool; the new policy first, so that what is needed is never missing.
     pub(in crate::commands) fn commands(&self) -> Vec<String> {
-        let role = &self.role;
+        let (word, name) = (self.kind.word(), &self.name);
+        let of = |verb: &str| format!("aws iam {verb}-{word}-policy --{word}-name {name}");
         let mut all = Vec::new();
         if self.put {
             all.push(format!(
-                "aws iam put-role-policy --role-name {role} --policy-name {NAME} --policy-document {}",
+                "{} --policy-name {NAME} --policy-document {}",
+                of("put"),
                 quoted(&self.policy.to_string())
             ));
         }
         for arn in &self.attach {
-            all.push(format!("aws iam attach-role-policy --role-name {role} --policy-arn {arn}"));
+            all.push(format!("{} --policy-arn {arn}", of("attach")));
         }
         for arn in &self.detach {
-            all.push(format!("aws iam detach-role-policy --role-name {role} --policy-arn {arn}"));
+            all.push(format!("{} --policy-arn {arn}", of("detach")));
         }
-        for name in &self.delete {
-            all.push(format!("aws iam delete-role-policy --role-name {role} --policy-name {name}"));
+        for inline in &self.delete {
+            all.push(format!("{} --policy-name {inline}", of("delete")));
         }
         all
     }
 
     /// The difference, statement by statement: `-` goes, `+` comes, the rest stays.
-    pub(in crate::commands) fn shown(&self, role: &Entity) -> String {
-        let mut text = format!("role {}\n", self.role);
-        for Attached { origin, document } in &role.policies {
+    pub(in crate::commands) fn shown(&self, entity: &Entity) -> String {
+        let mut text = format!("{}\n", self.whom());
+        for Attached { origin, document } in &entity.policies {
             let replaced = origin == &Origin::Inline(NAME.to_owned()) && self.put;
             let goes = replaced || self.removes(origin);
             if !goes {
@@ -171,23 +183,25 @@ impl Plan {
     /// # Errors
     /// What IAM answers; what was done before that stays done.
     pub(in crate::commands) fn apply(&self, client: &Client) -> Result<(), ClientError> {
-        let role = ("RoleName", self.role.as_str());
-        let ask = |operation: &str, more: &[(&str, &str)]| {
-            let all: Vec<_> = std::iter::once(role).chain(more.iter().copied()).collect();
-            client.query(Service::Iam, operation, &all).map(|_| ())
+        let member = self.kind.member();
+        let own = (member.as_str(), self.name.as_str());
+        let ask = |verb: &str, more: &[(&str, &str)]| {
+            let all: Vec<_> = std::iter::once(own).chain(more.iter().copied()).collect();
+            let operation = format!("{verb}{}Policy", self.kind.name());
+            client.query(Service::Iam, &operation, &all).map(|_| ())
         };
         if self.put {
             let document = self.policy.to_string();
-            ask("PutRolePolicy", &[("PolicyName", NAME), ("PolicyDocument", &document)])?;
+            ask("Put", &[("PolicyName", NAME), ("PolicyDocument", &document)])?;
         }
         for arn in &self.attach {
-            ask("AttachRolePolicy", &[("PolicyArn", arn)])?;
+            ask("Attach", &[("PolicyArn", arn)])?;
         }
         for arn in &self.detach {
-            ask("DetachRolePolicy", &[("PolicyArn", arn)])?;
+            ask("Detach", &[("PolicyArn", arn)])?;
         }
         for name in &self.delete {
-            ask("DeleteRolePolicy", &[("PolicyName", name)])?;
+            ask("Delete", &[("PolicyName", name)])?;
         }
         Ok(())
     }
@@ -239,11 +253,26 @@ pub(in crate::commands) fn trusts(trust: &Document, service: &str) -> bool {
 
 /// A statement in one line.
 pub(in crate::commands) fn shown_statement(statement: &Statement) -> String {
+    shown_with(statement, |_| false)
+}
+
+/// A statement in one line, those actions first that matter.
+pub(in crate::commands) fn shown_with(
+    statement: &Statement,
+    matters: impl Fn(&ActionPattern) -> bool,
+) -> String {
     let effect = match statement.effect {
         Effect::Allow => "Allow",
         Effect::Deny => "Deny",
     };
-    let mut text = format!("{effect} {}", shown_scope(&statement.action));
+    let mut action = statement.action.clone();
+    if let Scope::In(items) = &mut action {
+        items.sort_by_key(|item| !matters(item));
+    }
+    let mut text = format!("{effect} {}", shown_scope(&action));
+    if let Some(principal) = &statement.principal {
+        let _ = write!(text, " to {}", shown_scope(principal));
+    }
     if let Some(resource) = &statement.resource {
         let _ = write!(text, " on {}", shown_scope(resource));
     }

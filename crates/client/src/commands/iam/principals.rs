@@ -28,7 +28,7 @@ impl Kind {
     }
 
     /// `User` or `Role`, as in the names of operations and members.
-    fn name(self) -> &'static str {
+    pub(super) fn name(self) -> &'static str {
         match self {
             Kind::User => "User",
             Kind::Role => "Role",

@@ -47,7 +47,7 @@ impl Gatherer<'_> {
             }
             let keys = self.keys(name);
             let keys = self.or_note(&format!("the keys of `{name}`"), keys)?.unwrap_or_default();
-            self.facts.users.push(User { entity, keys });
+            self.facts.users.push(User { entity, keys, needed: Default::default() });
         }
         Ok(())
     }

@@ -3,54 +3,58 @@
 use std::collections::BTreeSet;
 
 use kennel_iam::findings::{self, Problem};
-use kennel_iam::policy::{Document, Effect, PrincipalPattern, Scope, Statement};
+use kennel_iam::policy::{ActionPattern, Document, Effect, PrincipalPattern, Scope, Statement};
 use serde_json::Value;
 
 use super::{Limits, older, since};
-use crate::commands::audit::facts::{Facts, Function, Needed, Role};
+use crate::commands::audit::facts::{Facts, Function, Needed};
 use crate::commands::audit::finding::{Finding, Fix, Severity};
 use crate::commands::iam::advice::quoted;
-use crate::commands::iam::narrow::{Plan, shown_statement, some};
+use crate::commands::iam::narrow::{Plan, shown_with, some};
 use crate::commands::iam::principals::{Attached, Entity, Kind, Origin};
 
 /// Services whose use no record shows: what a function writes there is not looked at.
 const UNRECORDED: [&str; 2] = ["logs", "xray"];
 
 pub(super) fn judge(facts: &Facts, limits: Limits, all: &mut Vec<Finding>) {
-    for role in &facts.roles {
-        let (fix, plan) = narrow(role, limits);
-        for (policy, found) in wide(&role.entity, facts.now) {
+    let roles = facts.roles.iter().map(|role| (&role.entity, &role.needed));
+    let users = facts.users.iter().map(|user| (&user.entity, &user.needed));
+    for (entity, needed) in roles.chain(users) {
+        let (fix, plan) = narrow(entity, needed, limits);
+        for (policy, found) in wide(entity, facts.now) {
             // What also denies stays where it is: its own fix is by hand.
             all.push(match &plan {
                 Some(plan) if !plan.removes(&policy.origin) => found,
                 plan => Finding { fix: fix.clone(), plan: plan.clone(), ..found },
             });
         }
-        all.extend(trust(&role.entity, &facts.account));
     }
-    for user in &facts.users {
-        all.extend(wide(&user.entity, facts.now).into_iter().map(|(_, found)| found));
-    }
+    all.extend(facts.roles.iter().filter_map(|role| trust(&role.entity, &facts.account)));
     for function in &facts.functions {
         all.extend(permissions(function, facts, limits));
     }
 }
 
-/// Whether it is worth finding out what a role has needed.
-pub(in crate::commands::audit) fn wants_needed(facts: &Facts, role: &Role) -> bool {
-    !wide(&role.entity, facts.now).is_empty()
-        || facts.functions.iter().any(|function| function.role == role.entity.arn)
+/// The ARNs of those of whom it is worth finding out what they have needed.
+pub(in crate::commands::audit) fn wants_needed(facts: &Facts) -> Vec<String> {
+    let of_function =
+        |entity: &Entity| facts.functions.iter().any(|function| function.role == entity.arn);
+    let users = facts.users.iter().map(|user| &user.entity);
+    let all = facts.roles.iter().map(|role| &role.entity).chain(users);
+    all.filter(|entity| of_function(entity) || !wide(entity, facts.now).is_empty())
+        .map(|entity| entity.arn.clone())
+        .collect()
 }
 
-/// The policy that a role has needed, as the fix for whatever it has too much of.
-fn narrow(role: &Role, limits: Limits) -> (Fix, Option<Plan>) {
-    let name = &role.entity.name;
-    match &role.needed {
+/// The policy that somebody has needed, as the fix for whatever they have too much of.
+fn narrow(entity: &Entity, needed: &Needed, limits: Limits) -> (Fix, Option<Plan>) {
+    let (word, name) = (entity.kind.word(), &entity.name);
+    match needed {
         Needed::Policy(policy, parsed) => {
-            let plan = Plan::new(&role.entity, policy, parsed);
+            let plan = Plan::new(entity, policy, parsed);
             let fix = Fix {
                 what: format!(
-                    "put the policy that role `{name}` has needed in place of what it has ({} {})",
+                    "put the policy that {word} `{name}` has needed in place of what it has ({} {})",
                     parsed.statements.len(),
                     if parsed.statements.len() == 1 { "statement" } else { "statements" },
                 ),
@@ -62,13 +66,15 @@ fn narrow(role: &Role, limits: Limits) -> (Fix, Option<Plan>) {
         }
         Needed::Nothing => {
             let what = format!(
-                "nothing is recorded that role `{name}` did in {} days, so no narrower policy can be derived: let it work once and audit again, or delete it",
-                limits.days
+                "nothing is recorded that {word} `{name}` did in {} days, so no narrower policy can be derived: let it work once and audit again, or delete it",
+                limits.days.max(1)
             );
             (Fix::words(what), None)
         }
         Needed::Unknown => {
-            let fix = Fix::words("put the policy that the role has needed in place of what it has");
+            let fix = Fix::words(format!(
+                "put the policy that the {word} has needed in place of what it has"
+            ));
             (fix.by([format!("kennel iam least-privilege {name}")]), None)
         }
     }
@@ -111,7 +117,9 @@ fn finding(
 /// A statement's place in its policy and what it says.
 pub(super) fn told(index: usize, statement: &Statement) -> String {
     let sid = statement.sid.as_ref().map_or_else(String::new, |sid| format!(" `{sid}`"));
-    format!("statement {index}{sid}: {}", shown_statement(statement))
+    // What makes a statement wide is to be seen among a hundred actions.
+    let wide = |action: &ActionPattern| action.name == "*" || action.matches("iam:PassRole");
+    format!("statement {index}{sid}: {}", shown_with(statement, wide))
 }
 
 /// The statements of a policy that something is wrong with, as evidence.
@@ -244,7 +252,7 @@ fn permissions(function: &Function, facts: &Facts, limits: Limits) -> Option<Fin
     }
     let used: Vec<String> = used.into_iter().collect();
     let used = if used.is_empty() { "none".to_owned() } else { some(&used) };
-    let (fix, plan) = narrow(role, limits);
+    let (fix, plan) = narrow(&role.entity, &role.needed, limits);
     Some(Finding {
         id: "function-permissions",
         severity: Severity::Medium,
@@ -257,7 +265,7 @@ fn permissions(function: &Function, facts: &Facts, limits: Limits) -> Option<Fin
             role.entity.name
         ),
         evidence: vec![
-            format!("used in {} days: {used}", limits.days),
+            format!("used in {} days: {used}", limits.days.max(1)),
             format!("allowed and not used: {}", some(&unused)),
         ],
         fix,

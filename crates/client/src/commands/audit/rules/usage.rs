@@ -1,7 +1,7 @@
 //! What is not used, or used for less than it is there for.
 
 use super::{HOUR, Limits, older, since};
-use crate::commands::audit::facts::{Endpoint, Facts, Function, Role, User};
+use crate::commands::audit::facts::{Endpoint, Facts, Function, Needed, Role, User};
 use crate::commands::audit::finding::{Finding, Fix, Severity};
 use crate::commands::iam::narrow::{some, trusts};
 use crate::commands::iam::principals::{Entity, Origin};
@@ -41,8 +41,11 @@ fn deletion(role: &Entity) -> Vec<String> {
 }
 
 fn unused_role(role: &Role, facts: &Facts, limits: Limits) -> Option<Finding> {
-    let Role { entity, used_by, .. } = role;
+    let Role { entity, used_by, needed } = role;
     let now = facts.now;
+    // RoleLastUsed lags behind; what was recorded within the time is use, too.
+    let recorded = matches!(needed, Needed::Policy(..)).then_some(now);
+    let last_used = entity.last_used.or(recorded);
     let served = entity.trust.as_ref().map(|trust| {
         (trusts(trust, "lambda.amazonaws.com"), trusts(trust, "sagemaker.amazonaws.com"))
     });
@@ -58,7 +61,7 @@ fn unused_role(role: &Role, facts: &Facts, limits: Limits) -> Option<Finding> {
         fix,
         plan: None,
     };
-    if let (true, Some(last)) = ((lambda || sagemaker) && used_by.is_empty(), entity.last_used) {
+    if let (true, Some(last)) = ((lambda || sagemaker) && used_by.is_empty(), last_used) {
         let whose = match (lambda, sagemaker) {
             (true, false) => "function",
             (false, _) => "job, model or endpoint",
@@ -72,7 +75,7 @@ fn unused_role(role: &Role, facts: &Facts, limits: Limits) -> Option<Finding> {
             delete("delete the role"),
         ));
     }
-    let evidence = match entity.last_used {
+    let evidence = match last_used {
         Some(last) if older(Some(last), limits.days, now) => {
             format!("last used {}", since(last, now))
         }
@@ -151,9 +154,9 @@ fn root(facts: &Facts, limits: Limits) -> Option<Finding> {
     }
     let more = if used.more { " at least" } else { "" };
     let mut evidence = vec![format!(
-        "{}{more} calls in {} days: {}",
+        "{} calls{more} in {} days: {}",
         used.calls,
-        limits.days,
+        limits.days.max(1),
         some(&used.actions)
     )];
     if let Some(last) = used.last {
