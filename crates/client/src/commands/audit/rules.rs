@@ -41,7 +41,7 @@ fn since(time: i64, now: i64) -> String {
     let date = clock::shown(time as f64);
     let date = date.split(' ').next().unwrap_or_default();
     match now.saturating_sub(time) {
-        s if s < DAY => format!("{date} (today or yesterday)"),
+        s if s < DAY => format!("{date} (less than a day ago)"),
         s if s < 2 * DAY => format!("{date} (1 day ago)"),
         s => format!("{date} ({} days ago)", s / DAY),
     }
