@@ -39,6 +39,19 @@ impl Platform {
         Platform { home, server, url }
     }
 
+    /// One whose functions run with the tests' Python, and whose asynchronous retries do not wait for minutes.
+    fn with_functions() -> Platform {
+        let home = Home::new();
+        let folder = home.path("platform");
+        std::fs::create_dir_all(&folder).unwrap();
+        let mut config = "[lambda]\nretry_wait_scale = 0.01\n".to_owned();
+        if let Some(python) = std::env::var("KENNEL_TEST_PYTHON").ok().filter(|p| !p.is_empty()) {
+            config.push_str(&format!("[runtimes.python]\npython = \"{python}\"\n"));
+        }
+        std::fs::write(folder.join("kennel.toml"), config).unwrap();
+        Platform::start_in(home)
+    }
+
     /// The same data folder, after the server ended.
     fn restart(mut self) -> Platform {
         let _ = self.server.wait();
@@ -83,6 +96,11 @@ impl Platform {
         if let Some(photos) = photos {
             command.env("FLOW_PHOTOS", photos);
         }
+        command
+            .env("KENNEL_BIN", env!("CARGO_BIN_EXE_kennel"))
+            .env("KENNEL_DATA_DIR", self.home.path("platform"))
+            .env("FLOW_DATA", self.home.path("platform"))
+            .env("FLOW_ENDPOINT", "dogs");
         let ran = Ran::of(&mut command);
         assert_eq!(ran.code, Some(0), "{name}:\n{}\n{}\n{}", ran.out, ran.err, log_of(&self.home));
     }
@@ -135,6 +153,19 @@ fn identities_by_boto3() {
 #[test]
 fn who_may_do_what_by_boto3() {
     Platform::start().flow("access", None);
+}
+
+#[test]
+fn functions_by_boto3() {
+    Platform::with_functions().flow("functions", None);
+}
+
+#[test]
+fn the_courses_function_is_refused_explained_allowed_and_narrowed() {
+    let platform = Platform::with_functions();
+    platform.run(&["deploy", &trained().model(), "--name", "dogs"]).ok();
+    let photos = trained().home.path("photos");
+    platform.flow("course", Some(&photos));
 }
 
 #[test]

@@ -11,7 +11,8 @@ use sha2::{Digest as _, Sha256};
 use super::error::Outcome;
 use super::ids;
 
-const FILES: [&str; 16] = [
+const FILES: [&str; 18] = [
+    include_str!("managed/AWSCloudTrail_ReadOnlyAccess.json"),
     include_str!("managed/AWSLambdaBasicExecutionRole.json"),
     include_str!("managed/AWSLambda_FullAccess.json"),
     include_str!("managed/AWSLambda_ReadOnlyAccess.json"),
@@ -24,6 +25,7 @@ const FILES: [&str; 16] = [
     include_str!("managed/CloudWatchLogsFullAccess.json"),
     include_str!("managed/CloudWatchLogsReadOnlyAccess.json"),
     include_str!("managed/CloudWatchReadOnlyAccess.json"),
+    include_str!("managed/IAMAccessAnalyzerFullAccess.json"),
     include_str!("managed/IAMFullAccess.json"),
     include_str!("managed/IAMReadOnlyAccess.json"),
     include_str!("managed/PowerUserAccess.json"),

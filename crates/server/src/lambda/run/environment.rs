@@ -12,6 +12,7 @@ use kennel_wire::ServiceError;
 use tokio::sync::OnceCell;
 
 use crate::context::Timestamp;
+use crate::lambda::error::invalid;
 use crate::lambda::facts::Launch;
 use crate::lambda::rows::VersionRow;
 use crate::lambda::{Lambda, names};
@@ -211,8 +212,12 @@ impl Lambda {
         let configuration = &target.row.configuration;
         let now = inner.clock.now();
         let session = session_name(&target.function);
-        let keys =
-            inner.iam.session_for_role(&configuration.role, &session, now, CREDENTIALS).await?;
+        let keys = inner.iam.session_for_role(&configuration.role, &session, now, CREDENTIALS);
+        let keys = keys.await.map_err(|error| match error.status {
+            // The role was deleted after the function was made.
+            400..500 => invalid("The role defined for the function cannot be assumed by Lambda."),
+            _ => error,
+        })?;
         let folder = inner.data.join("lambda").join("tmp");
         let tmp = tempfile::Builder::new()
             .prefix("env-")
