@@ -12,7 +12,12 @@ async fn ask(trail: &Trail, input: Value) -> Answer {
     let operation = model.operation("LookupEvents").unwrap();
     let read = wire::decode(model, operation, input.to_string().as_bytes()).unwrap();
     let answer = service.call(&context(trail.stand.root(), NOW), "LookupEvents", read).await?;
-    let written: Value = serde_json::from_slice(&wire::encode(model, operation, &answer)).unwrap();
+    let mut written: Value =
+        serde_json::from_slice(&wire::encode(model, operation, &answer)).unwrap();
+    // Whole seconds are written without a fraction.
+    for event in written["Events"].as_array_mut().unwrap() {
+        event["EventTime"] = json!(event["EventTime"].as_f64());
+    }
     assert_eq!(written, answer, "the model has every member");
     Ok(answer)
 }

@@ -81,12 +81,8 @@ struct Stand {
 pub(crate) fn principal(call: &Call, c: &Connection) -> Outcome<Value> {
     let account = &call.account;
     let entity = held::entity(c, account, call.required("PolicySourceArn")?)?;
-    let excluded: Vec<&str> =
-        call.list("PolicyExclusionList").iter().filter_map(Value::as_str).collect();
-    let counts = |held: &Held| {
-        let arn = held.arn.as_deref().unwrap_or_default();
-        !excluded.contains(&held.source_id.as_str()) && !excluded.contains(&arn)
-    };
+    let excluded = call.list("PolicyExclusionList");
+    let counts = |held: &Held| !excluded.iter().any(|one| excludes(one, held, false));
     let held = held::of_entity(c, &entity)?;
     let mut policies = Policies {
         identity: held
@@ -98,7 +94,9 @@ pub(crate) fn principal(call: &Call, c: &Connection) -> Outcome<Value> {
     };
     if let Some(arn) = &entity.boundary {
         let boundary = held::managed_policy(c, arn)?;
-        policies.boundary = boundary.filter(counts).map(|h| compiled(h, PolicyType::Boundary));
+        policies.boundary = boundary
+            .filter(|h| !excluded.iter().any(|one| excludes(one, h, true)))
+            .map(|h| compiled(h, PolicyType::Boundary));
     }
     let mut who = Who::of(&entity, account);
     if let Some(arn) = call.text("CallerArn") {
@@ -111,6 +109,29 @@ pub(crate) fn principal(call: &Call, c: &Connection) -> Outcome<Value> {
         context.set(&format!("aws:PrincipalTag/{}", part("Key")), part("Value"));
     }
     run(call, Stand { who, policies, context, owner: String::new() })
+}
+
+/// Does a member of `PolicyExclusionList` mean this policy? Without a name it means all of its type.
+fn excludes(one: &Value, held: &Held, boundary: bool) -> bool {
+    let text = |at: &str| one.pointer(at).and_then(Value::as_str);
+    let aws = |arn: &str| arn.starts_with("arn:aws:iam::aws:");
+    let of_type = match text("/PolicyType") {
+        Some("permission-boundary") => boundary,
+        Some("aws-managed") => !boundary && held.arn.as_deref().is_some_and(aws),
+        Some("user-managed") => !boundary && held.arn.as_deref().is_some_and(|arn| !aws(arn)),
+        Some("inline") => held.arn.is_none(),
+        Some(_) => false,
+        None => !boundary,
+    };
+    let inline = one.get("InlinePolicyIdentifier").map(|_| {
+        let part =
+            |name: &str| text(&format!("/InlinePolicyIdentifier/{name}")).unwrap_or_default();
+        let (kind, owner) = (part("AttachmentType").to_ascii_lowercase(), part("AttachmentName"));
+        format!("{kind}_{owner}_{}", part("PolicyName"))
+    });
+    of_type
+        && text("/PolicyArn").is_none_or(|arn| held.arn.as_deref() == Some(arn))
+        && inline.is_none_or(|id| held.arn.is_none() && held.source_id == id)
 }
 
 /// SimulateCustomPolicy.

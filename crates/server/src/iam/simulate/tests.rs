@@ -89,10 +89,12 @@ async fn policies_of_the_call_add_and_exclusions_take_away() {
         }
         input
     };
-    let found = simulated(&stand, ask(json!({"PolicyExclusionList": ["role_R_keep"]}))).await;
+    let keep = json!({"InlinePolicyIdentifier":
+        {"PolicyName": "keep", "AttachmentType": "role", "AttachmentName": "R"}});
+    let found = simulated(&stand, ask(json!({"PolicyExclusionList": [keep]}))).await;
     assert_eq!(decisions(&found), ["allowed"]);
     let managed = "arn:aws:iam::aws:policy/AmazonSageMakerFullAccess";
-    let both = ask(json!({"PolicyExclusionList": ["role_R_keep", managed]}));
+    let both = ask(json!({"PolicyExclusionList": [keep, {"PolicyArn": managed}]}));
     assert_eq!(decisions(&simulated(&stand, both.clone()).await), ["implicitDeny"]);
     let mut added = both;
     added["PolicyInputList"] = json!([policy("Allow", "sagemaker:*", "*")]);
