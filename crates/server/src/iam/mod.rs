@@ -413,7 +413,7 @@ impl Service for Iam {
     ) -> Pin<Box<dyn Future<Output = Answer> + Send + 'a>> {
         Box::pin(async move {
             let call = Call::new(self.account(), context, input);
-            if operation == "GetAccessKeyLastUsed" {
+            if matches!(operation, "GetAccessKeyLastUsed" | "GetRole") {
                 self.maintain(context.now).await?;
             }
             if operation == "GenerateServiceLastAccessedDetails" {
