@@ -103,9 +103,9 @@ document = {"Version": "2012-10-17", "Statement": [
 made = iam.create_role(RoleName="access-role", AssumeRolePolicyDocument=json.dumps(document))["Role"]["Arn"]
 iam.attach_role_policy(RoleName="access-role", PolicyArn="arn:aws:iam::aws:policy/AdministratorAccess")
 may(statement("sts:AssumeRole", "*", effect="Deny"))
-refused("AccessDenied", ann("sts").assume_role, RoleArn=made, RoleSessionName="s")
+refused("AccessDenied", ann("sts").assume_role, RoleArn=made, RoleSessionName="ann")
 iam.delete_user_policy(UserName="ann", PolicyName="own")  # the trust policy names ann, which is enough
-session = ann("sts").assume_role(RoleArn=made, RoleSessionName="s", Policy=policy(statement("s3:*", "*")))["Credentials"]
+session = ann("sts").assume_role(RoleArn=made, RoleSessionName="ann", Policy=policy(statement("s3:*", "*")))["Credentials"]
 session = boto3.Session(session["AccessKeyId"], session["SecretAccessKey"], session["SessionToken"])
 session.client("s3").list_buckets()
 said = refused("AccessDeniedException", session.client("sagemaker").list_models)

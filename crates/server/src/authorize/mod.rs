@@ -6,7 +6,7 @@ pub(crate) mod needs;
 
 use std::sync::Arc;
 
-use kennel_iam::{Decision, Policies, Policy, Principal, Request, Trace};
+use kennel_iam::{Decision, Policies, Policy, Principal, Request};
 use kennel_wire::ServiceError;
 
 pub(crate) use self::cache::Cache;
@@ -69,30 +69,10 @@ impl PolicyAuthorizer {
         self.inner.iam.role_caller(role_arn).ok().flatten()
     }
 
-    /// The decision, statement by statement.
-    ///
-    /// # Errors
-    /// When a policy cannot be read.
-    pub(crate) fn explain(&self, question: Question<'_>) -> Result<Trace, ServiceError> {
-        self.with(question, |request, policies| kennel_iam::explain(request, policies))
-    }
-
+    /// The decision, and AWS's words for it when it is a denial.
     fn decide(&self, question: Question<'_>) -> Result<(Decision, String), ServiceError> {
-        self.with(question, |request, policies| {
-            let decision = kennel_iam::decide(request, policies);
-            let message =
-                if decision.allowed() { String::new() } else { decision.denied_message(request) };
-            (decision, message)
-        })
-    }
-
-    fn with<T>(
-        &self,
-        question: Question<'_>,
-        f: impl FnOnce(&Request<'_>, &Policies) -> T,
-    ) -> Result<T, ServiceError> {
-        let session = question.caller.map(Caller::arn).unwrap_or_default();
-        let case = self.case(question, &session)?;
+        let caller_arn = question.caller.map(Caller::arn).unwrap_or_default();
+        let case = self.case(question, &caller_arn)?;
         let request = Request {
             principal: case.principal,
             action: &question.need.action,
@@ -100,7 +80,10 @@ impl PolicyAuthorizer {
             resource_account: case.resource_account,
             context: &case.context,
         };
-        Ok(f(&request, &case.policies))
+        let decision = kennel_iam::decide(&request, &case.policies);
+        let message =
+            if decision.allowed() { String::new() } else { decision.denied_message(&request) };
+        Ok((decision, message))
     }
 
     fn case<'a>(

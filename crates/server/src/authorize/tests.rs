@@ -365,16 +365,3 @@ async fn the_platform_acts_for_a_role_with_the_roles_own_rights() {
     stand.run("DeleteRole", json!({"RoleName": "Dog"})).await;
     assert_eq!(ask().unwrap_err().reason, "the role does not exist any more");
 }
-
-#[tokio::test]
-async fn an_explanation_says_what_the_decision_says() {
-    let stand = stand().await;
-    let (key, _) = stand.user("ann").await;
-    let ann = stand.caller(&key);
-    stand.inline("ann", &document("Deny", "sagemaker:*", "*")).await;
-    let need = Need::new("sagemaker:InvokeEndpoint", ENDPOINT);
-    let question = Question { caller: Some(&ann), need: &need, facts: &facts() };
-    let trace = stand.authorizer.explain(question).unwrap();
-    assert_eq!(trace.message, stand.invokes(&ann).err());
-    assert_eq!(trace.policies.len(), 1);
-}

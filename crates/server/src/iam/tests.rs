@@ -179,7 +179,7 @@ async fn first_start_makes_account_root_and_default_role_and_the_second_keeps_th
 #[tokio::test]
 async fn a_deleted_default_role_stays_deleted() {
     let stand = stand().await;
-    for name in ["AmazonSageMakerFullAccess", "AmazonS3FullAccess"] {
+    for name in DEFAULT_POLICIES {
         let arn = format!("arn:aws:iam::aws:policy/{name}");
         let input = json!({"RoleName": DEFAULT_ROLE, "PolicyArn": arn});
         stand.good("DetachRolePolicy", input).await;

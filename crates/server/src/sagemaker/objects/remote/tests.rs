@@ -42,6 +42,7 @@ impl Authorizer for People {
 /// A remote with objects whose bytes are their keys, and the configuration to reach it.
 struct Elsewhere {
     folder: tempfile::TempDir,
+    _policies: tempfile::TempDir,
     endpoint: String,
 }
 
@@ -56,7 +57,7 @@ impl Elsewhere {
             let body = body_of(bytes.to_owned());
             store.put("photos", key, body, PutOptions::default()).await.unwrap();
         }
-        let (policies, folder) = crate::s3::tests::no_policies().await;
+        let (policies, policies_folder) = crate::s3::tests::no_policies().await;
         let front = S3Front::new(S3Options {
             store,
             credentials: Arc::new(People),
@@ -82,7 +83,7 @@ impl Elsewhere {
                 });
             }
         });
-        Elsewhere { folder, endpoint }
+        Elsewhere { folder: tempfile::tempdir().unwrap(), _policies: policies_folder, endpoint }
     }
 
     async fn fetch(&self, bucket: &str, prefix: &str) -> Result<Materialized, RemoteError> {
