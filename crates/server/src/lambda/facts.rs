@@ -3,7 +3,7 @@
 //! * [`Lambda::resolve`] which function, version(s) and alias a caller means (cached until a row changes),
 //! * [`Lambda::launch`] everything that an environment of a version is started with,
 //! * [`Lambda::all_reserved`], [`Lambda::all_provisioned`], [`Lambda::set_allocation`] concurrency,
-//! * [`Lambda::enqueue`], [`Lambda::due`], [`Lambda::put_off`], [`Lambda::done`] the queue of accepted
+//! * [`Lambda::enqueue`], `rows::due_events`, [`Lambda::put_off`], [`Lambda::done`] the queue of accepted
 //!   asynchronous invocations, which survives `kill -9`,
 //! * [`Lambda::event_config`] retries, age and destinations, the dead-letter queue is in the version's
 //!   configuration,
@@ -21,7 +21,6 @@ use serde_json::{Value, json};
 
 use super::error::{Outcome, no_function};
 use super::names::{self, Home, Named};
-use super::package::Program;
 use super::package::shelf::Hold;
 use super::rows::{
     self, AliasRow, EventInvocation, EventRow, FunctionRow, PolicyRow, ProvisionedRow,
@@ -70,14 +69,10 @@ pub(crate) struct Provisioned {
 /// What an environment of a version is started with. The code stays on the disk while this lives.
 #[derive(Debug)]
 pub(crate) struct Launch {
-    /// Handler, runtime, variables, timeout, memory, role, log group, architecture.
-    pub version: VersionRow,
     /// The read-only folder of the code (LAMBDA_TASK_ROOT).
     pub code: PathBuf,
     /// The layers' read-only folders, in their order: what later ones bring wins (/opt).
     pub layers: Vec<PathBuf>,
-    /// What lies at the code's `bootstrap`, for `provided` runtimes. A layer may bring one as well.
-    pub bootstrap: Program,
     _holds: Vec<Hold>,
 }
 
@@ -97,11 +92,14 @@ pub(crate) struct EventConfig {
 /// Invocations that may wait for one function.
 pub(crate) const MAX_WAITING: u32 = 10_000;
 
+/// A function's name and the qualifier that was given.
+type Key = (String, Option<String>);
+
 /// Names that were resolved since the last change of rows.
 #[derive(Debug, Default)]
 pub(crate) struct Cache {
     generation: AtomicU64,
-    known: Mutex<HashMap<(String, Option<String>), Arc<Resolved>>>,
+    known: Mutex<HashMap<Key, Arc<Resolved>>>,
 }
 
 /// More names than this are not remembered.
@@ -116,12 +114,12 @@ impl Cache {
         known.clear();
     }
 
-    fn get(&self, key: &(String, Option<String>)) -> (u64, Option<Arc<Resolved>>) {
+    fn get(&self, key: &Key) -> (u64, Option<Arc<Resolved>>) {
         let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         (self.generation.load(Ordering::SeqCst), known.get(key).cloned())
     }
 
-    fn put(&self, generation: u64, key: (String, Option<String>), value: Arc<Resolved>) {
+    fn put(&self, generation: u64, key: Key, value: Arc<Resolved>) {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         if self.generation.load(Ordering::SeqCst) == generation && known.len() < MAX_KNOWN {
             known.insert(key, value);
@@ -184,18 +182,6 @@ impl Lambda {
         Ok(resolved)
     }
 
-    /// A version as it is now; 0 is `$LATEST`.
-    ///
-    /// # Errors
-    /// When the database cannot answer.
-    pub(crate) fn version_row(
-        &self,
-        function: &str,
-        version: u64,
-    ) -> Result<Option<VersionRow>, ServiceError> {
-        self.read(|c| rows::version(c, function, version))
-    }
-
     /// What an environment of a version is started with.
     pub(crate) fn launch(&self, version: &VersionRow) -> Launch {
         let shelf = &self.inner.shelf;
@@ -205,8 +191,6 @@ impl Lambda {
         Launch {
             code: shelf.unpacked(&version.code.sha256),
             layers: layers.iter().map(|layer| shelf.unpacked(&layer.code.sha256)).collect(),
-            bootstrap: shelf.bootstrap(&version.code.sha256),
-            version: version.clone(),
             _holds: holds,
         }
     }
@@ -288,26 +272,6 @@ impl Lambda {
             self.inner.queued.notify_one();
         }
         Ok(added)
-    }
-
-    /// Invocations that are due, longest due first, at most `most`; and when the next of all is due.
-    ///
-    /// # Errors
-    /// When the database cannot answer.
-    pub(crate) fn due(
-        &self,
-        now: Timestamp,
-        most: u32,
-    ) -> Result<(Vec<EventInvocation>, Option<Timestamp>), ServiceError> {
-        self.read(|c| Ok((rows::due_events(c, now, most)?, rows::next_due(c)?)))
-    }
-
-    /// How many invocations wait, all functions together.
-    ///
-    /// # Errors
-    /// When the database cannot answer.
-    pub(crate) fn waiting(&self) -> Result<u64, ServiceError> {
-        self.read(rows::waiting_events)
     }
 
     /// An invocation was tried `attempts` times and is due again at `due`; `notes` are kept with it.

@@ -674,25 +674,12 @@ pub(crate) fn due_events(
         .collect()
 }
 
-/// When the next invocation is due; `None` where none waits.
-pub(crate) fn next_due(c: &Connection) -> Outcome<Option<Timestamp>> {
-    let due: Option<i64> =
-        c.query_row("SELECT min(due) FROM lambda_events", [], |row| row.get(0))?;
-    Ok(due.map(Timestamp))
-}
-
 /// When the next invocation is due after a moment; `None` where none waits longer.
 pub(crate) fn next_due_after(c: &Connection, after: Timestamp) -> Outcome<Option<Timestamp>> {
     let due: Option<i64> = c
         .prepare_cached("SELECT min(due) FROM lambda_events WHERE due > ?1")?
         .query_row([after.0], |row| row.get(0))?;
     Ok(due.map(Timestamp))
-}
-
-/// How many invocations wait, all functions together.
-pub(crate) fn waiting_events(c: &Connection) -> Outcome<u64> {
-    let count: i64 = c.query_row("SELECT count(*) FROM lambda_events", [], |row| row.get(0))?;
-    Ok(u64::try_from(count).unwrap_or(0))
 }
 
 /// Puts an invocation off: what was tried, when it is due again, what to remember.

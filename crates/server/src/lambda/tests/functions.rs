@@ -161,12 +161,11 @@ async fn bootstraps_of_another_machine_are_refused() {
     // Neither a missing nor a plain file is: they fail when they are run, as on AWS.
     stand.good("CreateFunction", with(zip(0o644))).await;
     stand.create("g", json!({"Runtime": "provided.al2023"})).await;
-    let launch = |function: &str| {
-        let row = stand.lambda.version_row(function, 0).unwrap().unwrap();
-        stand.lambda.launch(&row).bootstrap
+    let bootstrap = |function: &str| {
+        stand.lambda.inner.shelf.bootstrap(&row(&stand.lambda, function, 0).code.sha256)
     };
-    assert_eq!(launch("f"), package::Program::NotExecutable);
-    assert_eq!(launch("g"), package::Program::Missing);
+    assert_eq!(bootstrap("f"), package::Program::NotExecutable);
+    assert_eq!(bootstrap("g"), package::Program::Missing);
     let change = json!({"FunctionName": "f", "ZipFile": zip(0o755)});
     stand.invalid("UpdateFunctionCode", change).await;
 }
@@ -259,7 +258,7 @@ async fn what_was_acknowledged_is_there_after_a_restart() {
     let (again, _) = open(stand.folder.path()).await;
     let got = again.call(&context_at(NOW), "GetFunction", name("f")).await.unwrap();
     assert_eq!(got["Tags"], json!({"k": "v"}));
-    let row = again.version_row("f", 1).unwrap().unwrap();
+    let row = row(&again, "f", 1);
     assert!(again.launch(&row).code.join("index.py").is_file());
 }
 

@@ -41,7 +41,7 @@ async fn layers_are_numbered_listed_and_kept_by_their_users() {
     stand.good("DeleteLayerVersion", json!({"LayerName": "l", "VersionNumber": 1})).await;
     stand.good("DeleteLayerVersion", json!({"LayerName": "l", "VersionNumber": 1})).await;
     stand.missing("GetLayerVersion", json!({"LayerName": "l", "VersionNumber": 1})).await;
-    let row = stand.lambda.version_row("f", 0).unwrap().unwrap();
+    let row = row(&stand.lambda, "f", 0);
     let launch = stand.lambda.launch(&row);
     let read =
         |at: usize| std::fs::read_to_string(launch.layers[at].join("python/lib.py")).unwrap();

@@ -42,7 +42,7 @@ fn code_is_named_by_its_digest_and_there_once() {
     assert_eq!(std::fs::read(shelf.unpacked(&code.sha256).join("b/c.py")).unwrap(), b"23");
     let (again, second) = shelf.place(Source::Bytes(zip), UNPACKED).unwrap();
     assert_eq!(again, code);
-    assert_eq!(names(folder.path()), [code.sha256.clone()]);
+    assert_eq!(names(folder.path()), std::slice::from_ref(&code.sha256));
     // No row refers to it: it stays for as long as someone holds it.
     drop(hold);
     assert!(shelf.unpacked(&code.sha256).is_dir());
@@ -59,7 +59,7 @@ fn code_stays_while_a_row_or_an_environment_needs_it() {
     database.write_blocking(move |c| rows::add_layer(c, row)).unwrap().unwrap();
     drop(hold);
     shelf.release(&code.sha256);
-    assert_eq!(names(folder.path()), [code.sha256.clone()]);
+    assert_eq!(names(folder.path()), std::slice::from_ref(&code.sha256));
     // An environment runs it when its last row goes.
     let running = shelf.hold(&code.sha256);
     database.write_blocking(|c| rows::remove_layer(c, "l", 1)).unwrap().unwrap();
