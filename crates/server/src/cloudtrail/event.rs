@@ -95,7 +95,7 @@ fn detail(record: &Record, place: Place<'_>) -> Value {
     let named: Vec<Value> = resources(record)
         .into_iter()
         .map(|arn| {
-            let account = arn.splitn(6, ':').nth(4).filter(|a| !a.is_empty());
+            let account = arn.split(':').nth(4).filter(|a| !a.is_empty());
             json!({
                 "accountId": account.unwrap_or(place.account),
                 "type": resource::type_of(arn),
@@ -153,7 +153,7 @@ fn identity(record: &Record, place: Place<'_>) -> Value {
         // As CloudTrail has it for requests without a signature.
         return json!({"type": "AWSAccount", "principalId": "", "accountId": "ANONYMOUS_PRINCIPAL"});
     };
-    let account = principal.splitn(6, ':').nth(4).unwrap_or(place.account);
+    let account = principal.split(':').nth(4).unwrap_or(place.account);
     let id = record.identity_id.as_deref();
     let mut identity = json!({
         "arn": principal,
