@@ -208,7 +208,9 @@ impl Config {
         }
         let scale = config.lambda.retry_wait_scale;
         if !(0.0..=1000.0).contains(&scale) {
-            return Err(invalid(format!("lambda.retry_wait_scale: `{scale}` is not from 0 to 1000")));
+            return Err(invalid(format!(
+                "lambda.retry_wait_scale: `{scale}` is not from 0 to 1000"
+            )));
         }
         for (bucket, remote) in &config.remote_s3 {
             remote.check(bucket).map_err(|e| invalid(format!("remote_s3.{bucket}: {e}")))?;

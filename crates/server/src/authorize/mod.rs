@@ -97,7 +97,7 @@ impl PolicyAuthorizer {
         let mut context = global(facts);
         context.set_principal(principal);
         // A resource whose ARN names another account is that account's; buckets and `*` are ours.
-        let named = need.resource.splitn(6, ':').nth(4).filter(|account| is_account(account));
+        let named = need.resource.split(':').nth(4).filter(|account| is_account(account));
         let resource_account = named.unwrap_or(iam.account());
         context.set("aws:ResourceAccount", resource_account);
         if need.action.starts_with("s3:") {

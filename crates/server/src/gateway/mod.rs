@@ -23,10 +23,10 @@ use kennel_wire::{
 };
 
 use self::access::{AccessLog, Record};
-use crate::context::{Caller, Clock, Context, Timestamp};
-use crate::iam::Iam;
 use crate::authorize::needs::{self, Asked};
 use crate::authorize::{Need, Needs};
+use crate::context::{Caller, Clock, Context, Timestamp};
+use crate::iam::Iam;
 use crate::identity::{Authorizer, Credentials, Denied, Facts, Peer, Question, Unknown as NoKey};
 use crate::lambda::Lambda;
 use crate::s3::{AccessNote, BucketPolicies, S3Body, S3Front, S3Options};
@@ -167,11 +167,7 @@ impl Gateway {
     }
 
     /// Answers a request; every call leaves an access record.
-    pub(crate) async fn handle(
-        &self,
-        request: Request<Incoming>,
-        peer: Peer,
-    ) -> Response<Body> {
+    pub(crate) async fn handle(&self, request: Request<Incoming>, peer: Peer) -> Response<Body> {
         let mut call = Call {
             request_id: uuid::Uuid::new_v4().to_string(),
             time: self.inner.clock.now(),
@@ -348,8 +344,10 @@ impl Gateway {
     ) -> Result<Response<Body>, ServiceError> {
         let (context, body) =
             self.authenticate("sagemaker", &parts, body, MAX_INVOCATION, call).await?;
-        let model = ServiceModel::by_name("sagemaker-runtime").ok_or_else(ServiceError::internal)?;
-        let target = parts.headers.get("x-amzn-sagemaker-target-model").and_then(|v| v.to_str().ok());
+        let model =
+            ServiceModel::by_name("sagemaker-runtime").ok_or_else(ServiceError::internal)?;
+        let target =
+            parts.headers.get("x-amzn-sagemaker-target-model").and_then(|v| v.to_str().ok());
         let input = serde_json::json!({"EndpointName": endpoint, "TargetModel": target});
         let asked = model.lookup(operation)?;
         self.authorize((model, asked), &context, &input, &parts, call)
@@ -395,7 +393,8 @@ impl Gateway {
                 let reason = "nobody knows which permission the operation needs".to_owned();
                 call.reason = Some(reason.clone());
                 let (who, what) = (context.caller.arn(), &call.action);
-                let message = format!("User: {who} is not authorized to perform: {what} because {reason}");
+                let message =
+                    format!("User: {who} is not authorized to perform: {what} because {reason}");
                 return Err(Denied { message, reason });
             }
         };
@@ -473,20 +472,16 @@ impl Gateway {
         let read = tokio::time::timeout(BODY_TIME, Limited::new(body, limit).collect());
         match read.await.unwrap_or_else(|slow| Err(slow.into())) {
             Ok(collected) => Ok(collected.to_bytes()),
-            Err(e) if e.is::<LengthLimitError>() => {
-                Err(ServiceError::new(
-                    "RequestEntityTooLargeException",
-                    413,
-                    format!("the body is larger than {limit} bytes"),
-                ))
-            }
-            Err(e) => {
-                Err(ServiceError::new(
-                    "RequestTimeoutException",
-                    400,
-                    format!("the body could not be read: {e}"),
-                ))
-            }
+            Err(e) if e.is::<LengthLimitError>() => Err(ServiceError::new(
+                "RequestEntityTooLargeException",
+                413,
+                format!("the body is larger than {limit} bytes"),
+            )),
+            Err(e) => Err(ServiceError::new(
+                "RequestTimeoutException",
+                400,
+                format!("the body could not be read: {e}"),
+            )),
         }
     }
 

@@ -6,9 +6,7 @@ use serde_json::{Value, json};
 use super::entities::Kind::{Role, User};
 use super::error::Outcome;
 use super::input::Call;
-use super::{
-    attachments, context_keys, entities, last_accessed, policies, roles, simulate, users,
-};
+use super::{attachments, context_keys, entities, last_accessed, policies, roles, simulate, users};
 
 pub(crate) type Run = fn(&Call, &Connection) -> Outcome<Value>;
 

@@ -46,7 +46,6 @@ pub(super) struct Warm {
     pub(super) environment: Environment,
     revision: String,
     pub(super) function: String,
-    pub(super) version: String,
     /// When its credentials end.
     expires: Timestamp,
     pub(super) idle_since: Instant,
@@ -189,7 +188,6 @@ impl Lambda {
                 environment,
                 revision: target.revision.clone(),
                 function: target.function.clone(),
-                version: target.version.clone(),
                 expires,
                 idle_since: Instant::now(),
                 log,

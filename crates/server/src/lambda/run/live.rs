@@ -120,7 +120,6 @@ impl Drop for Lease {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Running {
     pub(super) function: u32,
-    pub(super) account: u32,
     pub(super) unreserved: u32,
 }
 
@@ -252,7 +251,6 @@ impl Live {
         }
         let running = Running {
             function: ledger.running(function),
-            account: ledger.account_running(),
             unreserved: ledger.unreserved_running(),
         };
         Ok((Lease { live: Arc::clone(self), ticket: Some(ticket) }, warm, running))
