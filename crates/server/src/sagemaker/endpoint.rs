@@ -54,9 +54,6 @@ pub(super) struct Variant {
     pub name: String,
     pub image: String,
     pub model_data: String,
-    /// The model's role; none in rows of before roles were asked.
-    #[serde(default)]
-    pub role: Option<String>,
     pub environment: BTreeMap<String, String>,
     pub instance_type: String,
     pub weight: f64,
@@ -130,13 +127,12 @@ impl SageMaker {
                     .inner
                     .rows
                     .get::<Model>(&name)?
-                    .ok_or_else(|| missing_model(context, &name))?;
-                let (role, model) = (model.role(), model.container()?);
+                    .ok_or_else(|| missing_model(context, &name))?
+                    .container()?;
                 Ok(Variant {
                     name: variant.variant_name,
                     image: model.image.unwrap_or_default(),
                     model_data: model.model_data_url.unwrap_or_default(),
-                    role,
                     environment: model.environment,
                     instance_type: variant.instance_type.unwrap_or_default(),
                     weight: variant.initial_variant_weight.unwrap_or(1.0),

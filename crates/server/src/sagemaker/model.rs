@@ -117,11 +117,6 @@ impl Model {
             .map_err(|e| ServiceError::validation(e.to_string()))?;
         request.container()
     }
-
-    /// The role whose rights count when the model's data is read.
-    pub(super) fn role(&self) -> Option<String> {
-        self.request.get("ExecutionRoleArn").and_then(Value::as_str).map(str::to_owned)
-    }
 }
 
 impl ModelRequest {

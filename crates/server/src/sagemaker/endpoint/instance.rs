@@ -72,11 +72,8 @@ async fn fetch(inner: &Inner, variant: &Variant, folder: &Path) -> Result<PathBu
     let location = Location::parse(uri).map_err(|e| e.message)?;
     tokio::fs::create_dir_all(folder).await.map_err(|e| e.to_string())?;
     let packed = folder.join("model.tar.gz");
-    let objects = match &variant.role {
-        Some(role) => inner.objects.of_role(role),
-        None => inner.objects.clone(),
-    };
-    objects
+    inner
+        .objects
         .fetch_file(&location, &packed)
         .await
         .map_err(|e| format!("Failed to download model data from {uri}: {e}"))?;
