@@ -249,10 +249,8 @@ impl Live {
         if pool.is_empty() {
             idle.remove(&(target.function.clone(), target.version.clone()));
         }
-        let running = Running {
-            function: ledger.running(function),
-            unreserved: ledger.unreserved_running(),
-        };
+        let running =
+            Running { function: ledger.running(function), unreserved: ledger.unreserved_running() };
         Ok((Lease { live: Arc::clone(self), ticket: Some(ticket) }, warm, running))
     }
 
