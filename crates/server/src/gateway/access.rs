@@ -143,6 +143,18 @@ const PERIOD: Duration = Duration::from_millis(500);
 /// How long records are kept: the longest window of IAM's last-accessed reports is 400 days.
 const KEPT: Duration = Duration::from_secs(400 * 86_400);
 
+/// Records that are kept at most, about 3 GB with their indexes; the oldest go first.
+const KEPT_ROWS: i64 = 5_000_000;
+
+/// Deletes the oldest records above a number. Ids count up, so this is one look at the end of the table, and as
+/// many rows as have just been added.
+fn keep_newest(c: &rusqlite::Connection, rows: i64) -> rusqlite::Result<usize> {
+    c.prepare_cached(
+        "DELETE FROM access_records WHERE id <= (SELECT max(id) FROM access_records) - ?1",
+    )?
+    .execute([rows])
+}
+
 /// Writes what an [`AccessLog`] takes.
 #[derive(Debug)]
 pub(crate) struct AccessWriter {
@@ -238,6 +250,7 @@ impl AccessWriter {
                     let oldest = newest - i64::try_from(KEPT.as_millis()).unwrap_or(i64::MAX);
                     c.execute("DELETE FROM access_records WHERE time < ?1", [oldest])?;
                 }
+                keep_newest(c, KEPT_ROWS)?;
                 Ok::<(), rusqlite::Error>(())
             })
             .await;

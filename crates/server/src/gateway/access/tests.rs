@@ -100,3 +100,21 @@ async fn what_a_role_needed_is_found_over_all_its_sessions() {
     );
     assert!(plan[0].contains("COVERING INDEX access_by_identity"), "{plan:?}");
 }
+
+#[test]
+fn the_newest_records_are_kept() {
+    let c = Connection::open_in_memory().unwrap();
+    for script in MIGRATIONS.scripts {
+        c.execute_batch(script).unwrap();
+    }
+    let add = "INSERT INTO access_records (time, request_id, source, service, action, allowed, status, microseconds)
+               VALUES (?1, 'r', '127.0.0.1', 's3', 's3:GetObject', 1, 200, 1)";
+    for time in 0..10 {
+        c.execute(add, [time]).unwrap();
+    }
+    assert_eq!(keep_newest(&c, 4).unwrap(), 6);
+    let oldest: i64 =
+        c.query_row("SELECT min(time) FROM access_records", [], |row| row.get(0)).unwrap();
+    assert_eq!(oldest, 6);
+    assert_eq!(keep_newest(&c, 4).unwrap(), 0);
+}
