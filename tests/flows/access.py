@@ -147,6 +147,16 @@ failed = eventually("the job fails", lambda: next((job for job in [
 assert failed["FailureReason"].startswith("ClientError: Data download failed"), failed["FailureReason"]
 assert "not authorized to perform: s3:ListBucket on resource: arn:aws:s3:::access-photos" in failed["FailureReason"]
 
+# Resources are the same in all regions, so a statement about their own region cannot be gone round by another one.
+may(statement("sagemaker:*", "*"), statement("sagemaker:*", f"{sagemaker}:*", effect="Deny"))
+elsewhere = boto3.client("sagemaker", aws_access_key_id=key["AccessKeyId"], region_name="eu-west-1",
+                         aws_secret_access_key=key["SecretAccessKey"], config=Config(retries={"max_attempts": 1}))
+said = refused("AccessDeniedException", elsewhere.describe_training_job, TrainingJobName="access-denied")
+assert said.endswith("with an explicit deny in an identity-based policy"), said
+may(statement("sagemaker:*", "*"))
+assert elsewhere.describe_training_job(TrainingJobName="access-denied")["TrainingJobStatus"] == "Failed"
+iam.delete_user_policy(UserName="ann", PolicyName="own")
+
 iam.detach_role_policy(RoleName="access-role", PolicyArn="arn:aws:iam::aws:policy/AdministratorAccess")
 iam.delete_role(RoleName="access-role")
 iam.delete_role(RoleName="access-poor")

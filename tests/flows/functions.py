@@ -208,6 +208,10 @@ refused("InvalidRequestContentException", lam.invoke, FunctionName=name, Payload
 sink = function("flow-sink", "def handler(event, context):\n    print('SINK', __import__('json').dumps(event))")
 account = ROLE.split(":")[4]
 region = lam.meta.region_name
+# The role has to allow what the platform delivers for it.
+iam.put_role_policy(RoleName=ROLE.split("/")[-1], PolicyName="letters", PolicyDocument=json.dumps({
+    "Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "sqs:SendMessage",
+                                            "Resource": f"arn:aws:sqs:{region}:{account}:flow-letters"}]}))
 name = function("flow-async", "def handler(event, context):\n    print('ATTEMPT', context.aws_request_id)\n"
                               "    raise ValueError('again')",
                 DeadLetterConfig={"TargetArn": f"arn:aws:sqs:{region}:{account}:flow-letters"})

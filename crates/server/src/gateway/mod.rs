@@ -383,7 +383,21 @@ impl Gateway {
             region: &context.region,
             lookup: &self.inner.iam,
         };
-        let needs = match needs::needs(&asked) {
+        let mut asked_for = needs::needs(&asked);
+        // Resources are the platform's, whatever region a call was signed for: a statement about their own region
+        // counts as well, or a Deny could be gone round by signing for another one.
+        if context.region != self.inner.region
+            && let Some(Needs::All(signed)) = &mut asked_for
+            && let Some(Needs::All(own)) =
+                needs::needs(&Asked { region: &self.inner.region, ..asked })
+        {
+            let further = own.into_iter().filter(|need| {
+                !signed.iter().any(|n| n.action == need.action && n.resource == need.resource)
+            });
+            let further: Vec<Need> = further.collect();
+            signed.extend(further);
+        }
+        let needs = match asked_for {
             Some(Needs::Nothing) => {
                 call.free = true;
                 Vec::new()
