@@ -183,7 +183,7 @@ impl Ledger {
                     provisioned: requested,
                 });
             }
-            if self.falls_below_minimum(committed, u64::from(reserved)) {
+            if self.falls_below_minimum(committed, u64::from(reserved).max(requested)) {
                 return Err(SettingError::ReservedBelowUnreservedMinimum {
                     minimum: self.limits.unreserved_minimum,
                 });
@@ -229,8 +229,8 @@ impl Ledger {
             Some(reserved) if reserved > 0 && after > u64::from(reserved) => {
                 return Err(SettingError::ProvisionedAboveReserved);
             }
-            Some(_) => {}
-            None => {
+            Some(1..) => {}
+            Some(0) | None => {
                 let available = u64::from(self.unreserved()) + own;
                 if u64::from(requested) > available {
                     return Err(SettingError::ProvisionedAboveUnreserved { available });

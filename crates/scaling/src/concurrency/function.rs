@@ -138,7 +138,11 @@ impl Function {
     pub(crate) fn share(&self) -> Share {
         let running = u64::from(self.running());
         match self.reserved {
-            Some(reserved) => Share { committed: u64::from(reserved), pool: 0, running },
+            // A function that is switched off keeps what it has provisioned.
+            Some(reserved) => {
+                let committed = u64::from(reserved).max(self.requested());
+                Share { committed, pool: 0, running }
+            }
             None => {
                 let requested = self.requested();
                 let outside = self.configs.values().map(Config::held).sum::<u64>() - requested;

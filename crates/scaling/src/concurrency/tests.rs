@@ -168,6 +168,22 @@ fn reserved_0_throttles_everything() {
     assert_eq!(call(&mut ledger, NOW, "f", LATEST, 1).counts(), [0, 1, 0, 0]);
 }
 
+#[test]
+fn a_function_that_is_switched_off_keeps_what_it_has_provisioned() {
+    let mut ledger = ledger();
+    ledger.set_provisioned("f", "1", "1", 2).unwrap();
+    ledger.set_allocated("f", "1", 2);
+    let before = ledger.unreserved();
+    ledger.set_reserved("f", Some(0)).unwrap();
+    assert_eq!(ledger.unreserved(), before, "the environments are still there");
+    let throttle = ledger.admit(NOW, "f", "1", false).unwrap_err();
+    assert_eq!(throttle.reason, Reason::ReservedFunctionConcurrentInvocationLimitExceeded);
+    // As rows are read again after a restart.
+    ledger.set_provisioned("f", "1", "1", 2).unwrap();
+    ledger.set_reserved("f", None).unwrap();
+    assert_eq!(call(&mut ledger, NOW, "f", "1", 1).counts(), [1, 0, 0, 0]);
+}
+
 /// "If you request 5,000 provisioned concurrency, none of your requests can use provisioned concurrency until
 /// Lambda completely finishes allocating the 5,000 execution environments."
 #[test]

@@ -60,8 +60,10 @@ impl Model {
     }
 
     fn unreserved(&self, account: u32) -> i64 {
-        let taken: u32 =
-            FUNCTIONS.iter().map(|f| self.reserved(f).unwrap_or_else(|| self.requested(f))).sum();
+        let taken: u32 = FUNCTIONS
+            .iter()
+            .map(|f| self.reserved(f).unwrap_or_default().max(self.requested(f)))
+            .sum();
         i64::from(account) - i64::from(taken)
     }
 
@@ -97,8 +99,10 @@ impl Model {
     /// Whether the settings may stand, if they stood as `before`.
     fn valid(&self, before: &Self, limits: &Limits) -> bool {
         let (now, then) = (self.unreserved(limits.account), before.unreserved(limits.account));
-        let fits =
-            FUNCTIONS.iter().all(|f| self.reserved(f).is_none_or(|r| self.requested(f) <= r));
+        // Zero switches a function off, whatever it has.
+        let fits = FUNCTIONS
+            .iter()
+            .all(|f| self.reserved(f).is_none_or(|r| r == 0 || self.requested(f) <= r));
         let twice = self.configs.iter().enumerate().any(|(index, one)| {
             let others = &self.configs[index + 1..];
             others
