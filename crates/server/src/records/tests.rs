@@ -214,15 +214,15 @@ async fn each_attribute_finds_its_own() {
 }
 
 #[tokio::test]
-async fn lookups_go_along_indexes_and_sort_nothing() {
+async fn lookups_go_along_an_index_or_back_from_the_newest_and_sort_nothing() {
     let trail = trail().await;
     let needs = format!("({MORE_NEEDS}) AND (instr(needs, ?))");
     for (condition, index) in [
         ("request_id = ?", "access_by_request"),
-        ("event_name = ?", "access_by_event"),
-        ("user_name = ?", "access_by_user"),
-        ("access_key = ?", "access_by_key"),
-        ("service = ?", "access_by_service"),
+        ("event_name = ?", "INTEGER PRIMARY KEY"),
+        ("user_name = ?", "INTEGER PRIMARY KEY"),
+        ("access_key = ?", "INTEGER PRIMARY KEY"),
+        ("service = ?", "INTEGER PRIMARY KEY"),
         ("resource = ?", "access_by_resource"),
         ("identity = ?", "access_of_identity"),
         (needs.as_str(), "access_with_needs"),
