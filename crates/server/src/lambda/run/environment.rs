@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use kennel_hosting::Command;
 use kennel_hosting::function::{Environment, EnvironmentOptions, InitError, OutputLine};
 use kennel_hosting::launch::{Isolation, Mount};
-use kennel_hosting::process::ProcessSpec;
+use kennel_hosting::process::{ProcessSpec, inherited_environment};
 use kennel_wire::ServiceError;
 use tokio::sync::OnceCell;
 
@@ -248,14 +248,21 @@ impl Lambda {
             set(name, &path(&view.tmp));
         }
         let program = self.program(target, launch, &view)?;
+        // What later layers bring wins.
+        let in_layers = |name: &str, rest: Option<&String>| {
+            let layers = view.layers.iter().rev().map(|layer| path(&layer.join(name)));
+            layers.chain(rest.cloned()).collect::<Vec<String>>().join(":")
+        };
         if program.python {
             // No bytecode is written beside code that cannot be written to.
             set("PYTHONDONTWRITEBYTECODE", "1");
-            // What later layers bring wins.
-            let layers = view.layers.iter().rev().map(|layer| path(&layer.join("python")));
-            let layers: Vec<String> = layers.collect();
-            if !layers.is_empty() {
-                set("PYTHONPATH", &layers.join(":"));
+        }
+        if !view.layers.is_empty() {
+            let inherited = inherited_environment();
+            set("PATH", &in_layers("bin", inherited.get("PATH")));
+            set("LD_LIBRARY_PATH", &in_layers("lib", inherited.get("LD_LIBRARY_PATH")));
+            if program.python {
+                set("PYTHONPATH", &in_layers("python", None));
             }
         }
         let mut mounts = program.mounts;
