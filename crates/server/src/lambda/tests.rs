@@ -1,6 +1,7 @@
 //! The API's operations, through the handle.
 
 mod concurrency;
+mod dispatch;
 mod events;
 mod functions;
 mod layers;

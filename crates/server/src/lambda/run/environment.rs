@@ -42,7 +42,7 @@ pub(in crate::lambda) struct Target {
 
 /// An environment that is not in use.
 #[derive(Debug)]
-pub(super) struct Warm {
+pub(in crate::lambda) struct Warm {
     pub(super) environment: Environment,
     revision: String,
     pub(super) function: String,

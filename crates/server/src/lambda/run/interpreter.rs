@@ -11,7 +11,7 @@ use crate::sagemaker::INSTALLED;
 
 /// An interpreter with AWS's runtime interface client.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Interpreter {
+pub(in crate::lambda) struct Interpreter {
     pub(super) python: PathBuf,
     /// Folders that it needs to read.
     pub(super) read: Vec<PathBuf>,
@@ -23,7 +23,10 @@ impl Lambda {
     ///
     /// # Errors
     /// `InvalidRuntimeException` where there is none, with what to do.
-    pub(super) fn interpreter(&self, runtime: &str) -> Result<Interpreter, ServiceError> {
+    pub(in crate::lambda) fn interpreter(
+        &self,
+        runtime: &str,
+    ) -> Result<Interpreter, ServiceError> {
         let family = runtime.trim_end_matches(|c: char| c.is_ascii_digit() || c == '.' || c == 'x');
         if family != "python" {
             return Err(unavailable(format!(

@@ -19,7 +19,7 @@ const MOST_IDLE: usize = 128;
 
 /// A provisioned configuration as it is to be.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct Wanted {
+pub(in crate::lambda) struct Wanted {
     /// The version that the qualifier means now.
     pub(super) target: Arc<Target>,
     pub(super) requested: u32,
@@ -71,6 +71,8 @@ pub(in crate::lambda) struct Live {
     pub(super) mounts: OnceCell<bool>,
     /// Settings in the rows are newer than the ledger's.
     stale: AtomicBool,
+    /// Held while they are.
+    taking_over: Mutex<()>,
     /// Wakes who keeps provisioned environments and who tidies up.
     pub(super) provision: Notify,
     pub(super) tidy: Notify,
@@ -80,14 +82,14 @@ pub(in crate::lambda) struct Live {
 
 /// The right to run one invocation; given back when it is dropped.
 #[derive(Debug)]
-pub(super) struct Lease {
+pub(in crate::lambda) struct Lease {
     live: Arc<Live>,
     ticket: Option<Ticket>,
 }
 
 impl Lease {
     /// The provisioned configuration that the invocation runs in.
-    pub(super) fn provisioned(&self) -> Option<&str> {
+    pub(in crate::lambda) fn provisioned(&self) -> Option<&str> {
         match &self.ticket.as_ref()?.kind {
             Kind::Provisioned { qualifier } => Some(qualifier),
             Kind::OnDemand { .. } => None,
@@ -95,7 +97,7 @@ impl Lease {
     }
 
     /// Whether it would have run in a provisioned environment, had one been free.
-    pub(super) fn spillover(&self) -> bool {
+    pub(in crate::lambda) fn spillover(&self) -> bool {
         let kind = self.ticket.as_ref().map(|ticket| &ticket.kind);
         matches!(kind, Some(Kind::OnDemand { spillover: true }))
     }
@@ -118,7 +120,7 @@ impl Drop for Lease {
 
 /// What runs at a moment, for the metrics.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Running {
+pub(in crate::lambda) struct Running {
     pub(super) function: u32,
     pub(super) unreserved: u32,
 }
@@ -135,6 +137,7 @@ impl Live {
             state: Mutex::new(state),
             mounts: OnceCell::new(),
             stale: AtomicBool::new(true),
+            taking_over: Mutex::new(()),
             provision: Notify::new(),
             tidy: Notify::new(),
             queue: Notify::new(),
@@ -150,6 +153,11 @@ impl Live {
         self.stale.store(true, Ordering::Release);
         self.provision.notify_one();
         self.tidy.notify_one();
+    }
+
+    /// The turn to take settings over.
+    pub(super) fn turn(&self) -> MutexGuard<'_, ()> {
+        self.taking_over.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Whether settings have to be read again; true once for each change.
@@ -215,7 +223,7 @@ impl Live {
     }
 
     /// Admits an invocation, with an environment where one waits.
-    pub(super) fn admit(
+    pub(in crate::lambda) fn admit(
         self: &Arc<Self>,
         target: &Target,
         asynchronous: bool,
@@ -297,7 +305,7 @@ impl Live {
     }
 
     /// The provisioned configurations that lack environments, with how many.
-    pub(super) fn lacking(&self) -> Vec<((String, String), Wanted, usize)> {
+    pub(in crate::lambda) fn lacking(&self) -> Vec<((String, String), Wanted, usize)> {
         let state = self.lock();
         let lacking = state.provisioned.iter().filter_map(|(key, config)| {
             let wanted = config.wanted.clone().filter(|_| config.failed.is_none())?;
@@ -327,7 +335,7 @@ impl Live {
     }
 
     /// Remembers that a provisioned configuration cannot be had, until its settings change.
-    pub(super) fn fail(&self, key: &(String, String), wanted: &Wanted, reason: String) {
+    pub(in crate::lambda) fn fail(&self, key: &(String, String), wanted: &Wanted, reason: String) {
         if let Some(config) = self.lock().provisioned.get_mut(key)
             && config.wanted.as_ref() == Some(wanted)
         {

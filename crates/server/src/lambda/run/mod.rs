@@ -19,6 +19,10 @@ use bytes::Bytes;
 use kennel_wire::ServiceError;
 use tokio::sync::watch;
 
+#[cfg(test)]
+pub(super) use self::environment::Target;
+#[cfg(test)]
+pub(super) use self::live::Lease;
 pub(super) use self::live::Live;
 pub use self::url::{UrlAnswer, UrlRequest, UrlTarget};
 use super::Lambda;

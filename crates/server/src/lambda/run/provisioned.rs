@@ -21,7 +21,9 @@ const TIDY: Duration = Duration::from_secs(10);
 impl Lambda {
     /// Takes over the concurrency settings, if they have changed. Calls read them first, so that a setting holds
     /// from its own answer on.
-    pub(super) fn refresh(&self) -> Result<(), ServiceError> {
+    pub(in crate::lambda) fn refresh(&self) -> Result<(), ServiceError> {
+        // Whoever comes while settings are taken over waits for them.
+        let _turn = self.inner.live.turn();
         if !self.inner.live.take_stale() {
             return Ok(());
         }
