@@ -161,6 +161,15 @@ fn functions_by_boto3() {
 }
 
 #[test]
+fn an_accepted_event_survives_kill_9() {
+    let mut platform = Platform::with_functions();
+    platform.flow("events_before", None);
+    platform.kill();
+    let platform = platform.restart();
+    platform.flow("events_after", None);
+}
+
+#[test]
 fn the_courses_function_is_refused_explained_allowed_and_narrowed() {
     let platform = Platform::with_functions();
     platform.run(&["deploy", &trained().model(), "--name", "dogs"]).ok();

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use kennel_hosting::function::{Answer, Failed, InitError, Invocation, OutputLine};
+use kennel_hosting::function::{Answer, Failed, InitError, Invocation, MAX_OUTPUT, OutputLine};
 use kennel_hosting::launch;
 use kennel_hosting::process::Exit;
 use kennel_scaling::concurrency::Throttle;
@@ -21,6 +21,9 @@ use crate::context::Timestamp;
 use crate::lambda::Lambda;
 use crate::lambda::facts::Resolved;
 use crate::service::state_failed;
+
+/// How often the log of an invocation that goes on is written.
+const LIVE: Duration = Duration::from_millis(500);
 
 /// An invocation that is to be made.
 #[derive(Debug)]
@@ -74,6 +77,8 @@ struct Outcome {
     /// REPORT's `Status` and `Error Type`.
     status: Option<(&'static str, String)>,
     output: Vec<String>,
+    /// Lines, with START, that are in the log already.
+    written: usize,
     /// Bytes.
     used: u64,
     init: Option<Duration>,
@@ -169,7 +174,7 @@ impl Lambda {
         };
         // The caller does not wait for the log.
         let _ = reply.send(Ok(executed));
-        outcome.log.write(self, &lines).await;
+        outcome.log.write(self, lines.get(outcome.written..).unwrap_or_default()).await;
     }
 
     /// The function's part: an environment, and the event in it.
@@ -180,7 +185,7 @@ impl Lambda {
         warm: Option<Warm>,
         provisioned: bool,
     ) -> Result<Outcome, ServiceError> {
-        let warm = match warm {
+        let mut warm = match warm {
             Some(warm) => warm,
             None => match self.begin_twice(target, provisioned).await {
                 Ok(warm) => warm,
@@ -190,9 +195,32 @@ impl Lambda {
                 }
             },
         };
+        let mut output = texts(std::mem::take(&mut warm.output));
+        let mut written = 0;
         let now = self.inner.clock.now();
-        let answer = warm.environment.invoke(invocation(run, target, now)).await;
-        Ok(self.ended(run, target, warm, answer))
+        let answer = {
+            let invoke = warm.environment.invoke(invocation(run, target, now));
+            tokio::pin!(invoke);
+            loop {
+                let bytes: usize = output.iter().map(String::len).sum();
+                tokio::select! {
+                    answer = &mut invoke => break answer,
+                    // Who watches the log of a long invocation sees how far it is. What a function prints beyond the
+                    // bound of one invocation waits, bounded too, for its end.
+                    () = tokio::time::sleep(LIVE), if bytes < MAX_OUTPUT => {
+                        output.extend(texts(warm.environment.take_output()));
+                        let start = std::iter::once(report::start(&run.request_id, &target.version));
+                        let lines: Vec<String> =
+                            start.chain(output.iter().cloned()).skip(written).collect();
+                        if lines.len() + written > 1 {
+                            warm.log.write(self, &lines).await;
+                            written += lines.len();
+                        }
+                    }
+                }
+            }
+        };
+        Ok(self.ended(run, target, warm, (output, written), answer))
     }
 
     /// An environment; what fails to begin is tried once more, with the function's own time limit, as AWS does at
@@ -212,10 +240,10 @@ impl Lambda {
         run: &Run,
         target: &Target,
         mut warm: Warm,
+        (mut output, written): (Vec<String>, usize),
         answer: Result<Answer, Failed>,
     ) -> Outcome {
         let init = warm.init.take();
-        let mut output = texts(std::mem::take(&mut warm.output));
         output.extend(texts(warm.environment.take_output()));
         let used = warm.environment.usage();
         let log = warm.log.clone();
@@ -225,6 +253,7 @@ impl Lambda {
             duration: Duration::ZERO,
             status: None,
             output,
+            written,
             used,
             init,
             log,
@@ -339,6 +368,7 @@ fn not_begun(
         duration,
         status: Some(("error", kind)),
         output,
+        written: 0,
         used: 0,
         init: None,
         log,
