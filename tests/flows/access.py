@@ -147,6 +147,17 @@ failed = eventually("the job fails", lambda: next((job for job in [
 assert failed["FailureReason"].startswith("ClientError: Data download failed"), failed["FailureReason"]
 assert "not authorized to perform: s3:ListBucket on resource: arn:aws:s3:::access-photos" in failed["FailureReason"]
 
+# A model cannot bring what neither its role nor who makes it may read.
+may(statement(["sagemaker:CreateModel", "iam:PassRole"], "*"))
+model = dict(ModelName="access-model", PrimaryContainer={
+    "Image": "kennel/image-classification:1", "ModelDataUrl": "s3://access-photos/a/k"},
+    ExecutionRoleArn=f"arn:aws:iam::{account}:role/access-poor")
+said = refused("ValidationException", ann("sagemaker").create_model, **model)
+assert said.startswith("Could not access model data at s3://access-photos/a/k."), said
+may(statement(["sagemaker:CreateModel", "iam:PassRole"], "*"), statement("s3:GetObject", "arn:aws:s3:::access-photos/*"))
+ann("sagemaker").create_model(**model)
+jobs.delete_model(ModelName="access-model")
+
 # Resources are the same in all regions, so a statement about their own region cannot be gone round by another one.
 may(statement("sagemaker:*", "*"), statement("sagemaker:*", f"{sagemaker}:*", effect="Deny"))
 elsewhere = boto3.client("sagemaker", aws_access_key_id=key["AccessKeyId"], region_name="eu-west-1",

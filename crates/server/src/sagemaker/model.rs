@@ -168,6 +168,25 @@ impl EndpointConfig {
 }
 
 impl SageMaker {
+    /// Model data and source code, where somebody may give them.
+    fn may_read_data(&self, context: &Context, request: &ModelRequest) -> Result<(), ServiceError> {
+        let role = request.execution_role_arn.as_deref();
+        let source = "SAGEMAKER_SUBMIT_DIRECTORY";
+        for container in request.primary_container.iter().chain(&request.containers) {
+            let code = container.environment.get(source).filter(|uri| uri.starts_with("s3://"));
+            for uri in container.model_data_url.iter().chain(code) {
+                let location = Location::parse(uri)?;
+                if !self.inner.objects.given(role, &context.caller, &location) {
+                    let (role, region) = (role.unwrap_or_default(), &context.region);
+                    return Err(ServiceError::validation(format!(
+                        "Could not access model data at {uri}. Please ensure that the role \"{role}\" exists and that its trust relationship policy allows the action \"sts:AssumeRole\" for the service principal \"sagemaker.amazonaws.com\". Also ensure that the role has \"s3:GetObject\" permissions and that the object is located in {region}."
+                    )));
+                }
+            }
+        }
+        Ok(())
+    }
+
     pub(super) async fn create_model(&self, context: &Context, input: Value) -> Answer {
         let request: ModelRequest = serde_json::from_value(input.clone())
             .map_err(|e| ServiceError::validation(e.to_string()))?;
@@ -175,6 +194,7 @@ impl SageMaker {
         if let Some(role) = &request.execution_role_arn {
             self.inner.iam.check_pass_role(&context.caller, role, "sagemaker.amazonaws.com")?;
         }
+        self.may_read_data(context, &request)?;
         let arn = context.arn("sagemaker", &format!("model/{}", request.model_name.to_lowercase()));
         let taken =
             ServiceError::validation(format!("Cannot create already existing model \"{arn}\"."));

@@ -15,7 +15,7 @@ use kennel_wire::ServiceError;
 
 pub(crate) use self::rights::Rights;
 use crate::config::RemoteS3;
-use crate::context::Timestamp;
+use crate::context::{Caller, Timestamp};
 
 /// `s3://bucket/key-or-prefix`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -128,6 +128,11 @@ impl Objects {
             (Some(rights), Some(role)) => rights.one(role, action, location).await,
             _ => Ok(()),
         }
+    }
+
+    /// May an object be given to an endpoint by a model's role, or by who makes the model?
+    pub(super) fn given(&self, role: Option<&str>, caller: &Caller, location: &Location) -> bool {
+        self.rights.as_ref().is_none_or(|rights| rights.given(role, caller, location).is_ok())
     }
 
     /// The configuration of a bucket that does not exist here.

@@ -7,6 +7,7 @@ use super::{Location, TransferError};
 use crate::authorize::{Need, PolicyAuthorizer, needs};
 use crate::context::{Caller, Clock};
 use crate::gateway::access::{AccessLog, Record};
+use crate::identity::{Authorizer as _, Denied, Facts, Question};
 
 /// Asks for a role, and records what it was asked.
 #[derive(Debug, Clone)]
@@ -62,6 +63,26 @@ impl Rights {
         self.ask(role, &need).await?;
         self.record(role, vec![(need, true)], None).await;
         Ok(())
+    }
+
+    /// May an object be given to an endpoint: by the model's role, or else by who makes the model? AWS asks the
+    /// role alone, and the full-access policy of the course's role reaches only buckets with `sagemaker` in their
+    /// names; nobody gets at an object this way that neither of the two may read.
+    pub(super) fn given(
+        &self,
+        role: Option<&str>,
+        caller: &Caller,
+        location: &Location,
+    ) -> Result<(), Denied> {
+        let need = needs::object("s3:GetObject", &location.bucket, &location.key);
+        let (now, region) = (self.clock.now(), self.region.as_str());
+        if role
+            .is_some_and(|role| self.authorizer.authorize_role(role, &need, (now, region)).is_ok())
+        {
+            return Ok(());
+        }
+        let facts = Facts::of(&http::HeaderMap::new(), None, now, region);
+        self.authorizer.authorize(Question { caller: Some(caller), need: &need, facts: &facts })
     }
 
     async fn ask(&self, role: &str, need: &Need) -> Result<(), TransferError> {
