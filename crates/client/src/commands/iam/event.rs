@@ -208,9 +208,21 @@ pub(super) fn last_denied(client: &Client, by: Option<&str>) -> Result<Event, Cl
     let own = |event: &Event| {
         by.is_none_or(|by| event.who.issuer.as_deref().unwrap_or(&event.who.arn) == by)
     };
-    look(client, None, |event| event.denied() && own(event))?.ok_or_else(|| {
+    // The platform finds a role's calls by its ARN; AWS does so for calls about the role only, so all are looked
+    // through then.
+    let mut found = None;
+    if let Some(by) = by {
+        found = look(client, Some(("ResourceName", by)), |event| event.denied() && own(event))?;
+    }
+    if found.is_none() {
+        found = look(client, None, |event| event.denied() && own(event))?;
+    }
+    found.ok_or_else(|| {
         let whose = by.map_or_else(String::new, |by| format!(" of `{by}`"));
-        ClientError::Failed(format!("no recorded call{whose} was denied"))
+        let newest = PAGES as u64 * PAGE;
+        ClientError::Failed(format!(
+            "no call{whose} among the newest {newest} on record was denied\nhint: name the call, `kennel iam explain REQUEST_ID`, or what would be asked, `--principal … --action …`"
+        ))
     })
 }
 

@@ -77,7 +77,12 @@ fn who_has_no_refusals_is_told_so() {
     world.events = vec![denied("f")];
     let server = world.start();
     let error = ask(&server.client(), "--last-denied --principal g").unwrap_err();
-    assert!(error.to_string().contains("role/g` was denied"), "{error}");
+    assert!(
+        error
+            .to_string()
+            .contains("no call of `arn:aws:iam::123456789012:role/g` among the newest"),
+        "{error}"
+    );
     let error = ask(&server.client(), "req-9").unwrap_err();
     assert!(error.to_string().contains("no recorded call has the id `req-9`"), "{error}");
     let error = ask(&server.client(), "--principal nobody --action s3:GetObject").unwrap_err();
