@@ -6,10 +6,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::policy::{
-    ActionPattern, Condition, Document, Effect, Operator, PrincipalPattern, Quantifier,
-    ResourcePattern, Scope, Statement,
-};
+use crate::policy::{ActionPattern, Document, Effect, ResourcePattern, Scope, Statement};
 
 /// What is wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -88,7 +85,7 @@ pub fn identity(document: &Document) -> Vec<Finding> {
 pub fn trust(document: &Document) -> Vec<Finding> {
     let mut keys = NARROWING.to_vec();
     keys.push("sts:externalid");
-    let open = allows(document, |s| everybody(s) && !narrowed(s, &keys));
+    let open = allows(document, |s| s.is_for_everybody() && !narrowed(s, &keys));
     finding(Problem::OpenTrust, &open, None, "lets anybody of any account take the role")
         .into_iter()
         .collect()
@@ -96,7 +93,7 @@ pub fn trust(document: &Document) -> Vec<Finding> {
 
 /// What a resource policy opens to everybody.
 pub fn resource(document: &Document) -> Vec<Finding> {
-    let open = allows(document, |s| everybody(s) && !narrowed(s, &NARROWING));
+    let open = allows(document, |s| s.is_for_everybody() && !narrowed(s, &NARROWING));
     let mut found = Vec::new();
     if !open.is_empty() {
         let mut actions: Vec<String> = Vec::new();
@@ -230,36 +227,14 @@ fn any_role(pattern: &ResourcePattern) -> bool {
     }
 }
 
-/// Is a statement about anybody, of any account?
-fn everybody(statement: &Statement) -> bool {
-    statement.principal.as_ref().is_some_and(|scope| match scope {
-        Scope::In(items) => {
-            items.iter().any(|p| matches!(p, PrincipalPattern::Everyone | PrincipalPattern::AnyAws))
-        }
-        Scope::NotIn(_) => true,
-    })
-}
-
-/// Does a condition hold one of `keys`, lower-cased, to fixed values?
+/// Does a condition hold one of `keys`, lower-cased, to values that name something? Less strict than S3's rule for
+/// public buckets, which counts no wildcard: `arn:aws:sns:*:123456789012:*` is one account's.
 fn narrowed(statement: &Statement, keys: &[&str]) -> bool {
     statement.conditions.iter().any(|condition| {
-        keys.contains(&condition.key.to_ascii_lowercase().as_str()) && fixed(condition)
+        keys.contains(&condition.key.to_ascii_lowercase().as_str())
+            && condition.demands_its_key()
+            && condition.values.iter().all(|value| names_something(&value.text))
     })
-}
-
-fn fixed(condition: &Condition) -> bool {
-    let positive = matches!(
-        condition.operator,
-        Operator::StringEquals
-            | Operator::StringEqualsIgnoreCase
-            | Operator::StringLike
-            | Operator::ArnEquals
-            | Operator::ArnLike
-            | Operator::IpAddress
-    );
-    // An absent key passes these, so they hold nobody back.
-    let lenient = condition.if_exists || condition.quantifier == Some(Quantifier::ForAllValues);
-    positive && !lenient && condition.values.iter().all(|value| names_something(&value.text))
 }
 
 /// A value that is more than wildcards: not `*`, `arn:aws:*:*:*:*` or `0.0.0.0/0`.

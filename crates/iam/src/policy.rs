@@ -233,6 +233,19 @@ pub struct Statement {
     pub conditions: Vec<Condition>,
 }
 
+impl Statement {
+    /// Is it about anybody, of any account? Everybody but a few is everybody.
+    pub fn is_for_everybody(&self) -> bool {
+        match &self.principal {
+            Some(Scope::In(items)) => items
+                .iter()
+                .any(|p| matches!(p, PrincipalPattern::Everyone | PrincipalPattern::AnyAws)),
+            Some(Scope::NotIn(_)) => true,
+            None => false,
+        }
+    }
+}
+
 /// A policy that has passed every check of its [`Kind`].
 #[derive(Debug, Clone, PartialEq)]
 pub struct Document {

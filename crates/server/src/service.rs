@@ -32,3 +32,33 @@ pub(crate) fn state_failed(error: &dyn std::error::Error) -> ServiceError {
     tracing::error!("{error}");
     ServiceError::internal()
 }
+
+/// A failure inside the database's writer: the database's or the service's own answer.
+#[derive(Debug)]
+pub(crate) enum Refused {
+    /// SQLite's.
+    Database(rusqlite::Error),
+    /// What the caller gets.
+    Service(ServiceError),
+}
+
+impl From<rusqlite::Error> for Refused {
+    fn from(error: rusqlite::Error) -> Self {
+        Refused::Database(error)
+    }
+}
+
+impl From<ServiceError> for Refused {
+    fn from(error: ServiceError) -> Self {
+        Refused::Service(error)
+    }
+}
+
+impl From<Refused> for ServiceError {
+    fn from(refused: Refused) -> Self {
+        match refused {
+            Refused::Database(error) => state_failed(&error),
+            Refused::Service(error) => error,
+        }
+    }
+}

@@ -160,6 +160,21 @@ impl IpNet {
 }
 
 impl Condition {
+    /// Does it hold only where the key is there and matches? Negations, `…IfExists` and `ForAllValues:` let whoever
+    /// has no such key through.
+    pub fn demands_its_key(&self) -> bool {
+        let positive = matches!(
+            self.operator,
+            Operator::StringEquals
+                | Operator::StringEqualsIgnoreCase
+                | Operator::StringLike
+                | Operator::ArnEquals
+                | Operator::ArnLike
+                | Operator::IpAddress
+        );
+        positive && !self.if_exists && self.quantifier != Some(Quantifier::ForAllValues)
+    }
+
     /// The key of the `Condition` object: `ForAllValues:StringLikeIfExists`.
     pub fn operator_name(&self) -> String {
         let quantifier = match self.quantifier {

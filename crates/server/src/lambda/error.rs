@@ -4,37 +4,7 @@
 
 use kennel_wire::ServiceError;
 
-use crate::service::state_failed;
-
-/// A failure inside the database's writer: the database's or the service's own answer.
-#[derive(Debug)]
-pub(crate) enum Refused {
-    /// SQLite's.
-    Database(rusqlite::Error),
-    /// What the caller gets.
-    Service(ServiceError),
-}
-
-impl From<rusqlite::Error> for Refused {
-    fn from(error: rusqlite::Error) -> Self {
-        Refused::Database(error)
-    }
-}
-
-impl From<ServiceError> for Refused {
-    fn from(error: ServiceError) -> Self {
-        Refused::Service(error)
-    }
-}
-
-impl From<Refused> for ServiceError {
-    fn from(refused: Refused) -> Self {
-        match refused {
-            Refused::Database(error) => state_failed(&error),
-            Refused::Service(error) => error,
-        }
-    }
-}
+pub(crate) use crate::service::Refused;
 
 /// What work on the database comes to.
 pub(crate) type Outcome<T> = Result<T, Refused>;

@@ -8,7 +8,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::context::Timestamp;
-use crate::service::state_failed;
+use crate::service::{Refused, state_failed};
 
 /// The tables.
 pub const MIGRATIONS: Migrations = Migrations {
@@ -37,35 +37,6 @@ pub(super) trait Row: Serialize + DeserializeOwned + Clone + Send + 'static {
     const KIND: &'static str;
     /// When it was created; never changes.
     fn created(&self) -> Timestamp;
-}
-
-/// A failure inside the writer: the database's or the service's own answer.
-pub(super) enum Refused {
-    /// SQLite's.
-    Database(rusqlite::Error),
-    /// What the caller gets.
-    Service(ServiceError),
-}
-
-impl From<rusqlite::Error> for Refused {
-    fn from(error: rusqlite::Error) -> Self {
-        Refused::Database(error)
-    }
-}
-
-impl From<ServiceError> for Refused {
-    fn from(error: ServiceError) -> Self {
-        Refused::Service(error)
-    }
-}
-
-impl From<Refused> for ServiceError {
-    fn from(refused: Refused) -> Self {
-        match refused {
-            Refused::Database(error) => state_failed(&error),
-            Refused::Service(error) => error,
-        }
-    }
 }
 
 /// The rows of all kinds.

@@ -3,9 +3,7 @@
 //!
 //! Source: <https://docs.aws.amazon.com/AmazonS3/latest/userguide/access-control-block-public-access.html#access-control-block-public-access-policy-status>
 
-use kennel_iam::policy::{
-    Condition, Document, Effect, Operator, PrincipalPattern, Quantifier, Scope, Statement, Typed,
-};
+use kennel_iam::policy::{Condition, Document, Effect, Typed};
 
 /// The condition keys that can make a statement for everybody a private one.
 const FIXED: [&str; 17] = [
@@ -32,38 +30,16 @@ const FIXED: [&str; 17] = [
 pub(crate) fn is_public(document: &Document) -> bool {
     document.statements.iter().any(|statement| {
         statement.effect == Effect::Allow
-            && everybody(statement)
+            && statement.is_for_everybody()
             && !statement.conditions.iter().any(fixes)
     })
 }
 
-fn everybody(statement: &Statement) -> bool {
-    match &statement.principal {
-        Some(Scope::In(list)) => {
-            list.iter().any(|p| matches!(p, PrincipalPattern::Everyone | PrincipalPattern::AnyAws))
-        }
-        // Everybody but a few is everybody.
-        Some(Scope::NotIn(_)) => true,
-        None => false,
-    }
-}
-
-/// Does a condition hold only for values that the author fixed? Negations and `…IfExists` let everybody else
-/// through, and a wildcard or variable is no fixed value.
+/// Does a condition hold only for values that the author fixed? A wildcard or variable is no fixed
+/// value.
 fn fixes(condition: &Condition) -> bool {
-    let positive = matches!(
-        condition.operator,
-        Operator::StringEquals
-            | Operator::StringEqualsIgnoreCase
-            | Operator::StringLike
-            | Operator::ArnEquals
-            | Operator::ArnLike
-            | Operator::IpAddress
-    );
     let key = condition.key.to_ascii_lowercase();
-    positive
-        && !condition.if_exists
-        && condition.quantifier != Some(Quantifier::ForAllValues)
+    condition.demands_its_key()
         && FIXED.contains(&key.as_str())
         && !condition.values.is_empty()
         && condition.values.iter().all(|value| match &value.typed {
