@@ -56,7 +56,9 @@ OPERATIONS = {
     """,
     "cloudwatch": """
         PutMetricData GetMetricStatistics GetMetricData ListMetrics
-        PutMetricAlarm DescribeAlarms DescribeAlarmHistory SetAlarmState DeleteAlarms
+        PutMetricAlarm DescribeAlarms DescribeAlarmsForMetric DescribeAlarmHistory SetAlarmState
+        DeleteAlarms EnableAlarmActions DisableAlarmActions
+        TagResource UntagResource ListTagsForResource
     """,
     "lambda": """
         CreateFunction GetFunction GetFunctionConfiguration ListFunctions DeleteFunction
@@ -82,6 +84,7 @@ OPERATIONS = {
         RegisterScalableTarget DescribeScalableTargets DeregisterScalableTarget
         PutScalingPolicy DescribeScalingPolicies DeleteScalingPolicy DescribeScalingActivities
         PutScheduledAction DescribeScheduledActions DeleteScheduledAction
+        TagResource UntagResource ListTagsForResource
     """,
 }
 

@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 
 use super::image::{self, Program};
 use super::listing::{Filter, Item, page};
-use super::model::{EndpointConfig, Model, missing_config, missing_model};
+use super::model::{DataCapture, EndpointConfig, Model, missing_config, missing_model};
 use super::rows::Row;
 use super::training::text;
 use super::{SageMaker, Tag, pairs};
@@ -73,6 +73,12 @@ pub(super) struct Deployment {
     pub number: u64,
     pub config: String,
     pub variants: Vec<Variant>,
+    /// Variants that get copies of the traffic; nobody sees their answers.
+    #[serde(default)]
+    pub shadows: Vec<Variant>,
+    /// What of the traffic is kept in S3.
+    #[serde(default)]
+    pub capture: Option<DataCapture>,
 }
 
 /// An endpoint as stored.
@@ -160,7 +166,13 @@ impl SageMaker {
             status: Status::Creating,
             failure: None,
             current: None,
-            target: Some(Deployment { number: 1, config: config.to_owned(), variants }),
+            target: Some(Deployment {
+                number: 1,
+                config: config.to_owned(),
+                variants,
+                shadows: Vec::new(),
+                capture: None,
+            }),
             last: 1,
         };
         let taken =
@@ -297,7 +309,13 @@ impl SageMaker {
                     }
                 }
                 endpoint.last += 1;
-                endpoint.target = Some(Deployment { number: endpoint.last, config, variants });
+                endpoint.target = Some(Deployment {
+                    number: endpoint.last,
+                    config,
+                    variants,
+                    shadows: Vec::new(),
+                    capture: None,
+                });
                 endpoint.status = Status::Updating;
                 endpoint.failure = None;
                 endpoint.modified = now;

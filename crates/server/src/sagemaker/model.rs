@@ -97,11 +97,23 @@ struct ConfigRequest {
     tags: Vec<Tag>,
 }
 
-#[derive(Debug, Clone, Deserialize)]
+/// `DataCaptureConfig`: what of an endpoint's traffic is kept in S3.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase")]
-struct DataCapture {
+pub(super) struct DataCapture {
     #[serde(default)]
-    enable_capture: bool,
+    pub enable_capture: bool,
+    /// 0 to 100.
+    #[serde(default)]
+    pub initial_sampling_percentage: u32,
+    #[serde(default)]
+    pub destination_s3_uri: String,
+    /// `{"CaptureMode": "Input" | "Output" | "InputAndOutput"}` each.
+    #[serde(default)]
+    pub capture_options: Vec<Value>,
+    /// `{"CsvContentTypes": […], "JsonContentTypes": […]}`.
+    #[serde(default)]
+    pub capture_content_type_header: Option<Value>,
 }
 
 fn not_implemented(what: &str) -> ServiceError {
