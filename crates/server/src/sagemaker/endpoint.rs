@@ -1,9 +1,11 @@
 //! Endpoints: the API's half. It reads and writes rows; [`reconcile`] makes them serve and [`invoke`]
 //! takes the traffic.
 
+mod capture;
 mod instance;
 pub(super) mod invoke;
 pub(super) mod live;
+mod load;
 pub(super) mod reconcile;
 pub(super) mod usage;
 

@@ -6,12 +6,17 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use kennel_hosting::pool::Pool;
 
+use super::capture::Capture;
+use super::load::Load;
+
 /// A variant that takes traffic.
 #[derive(Debug)]
 pub(in crate::sagemaker) struct LiveVariant {
     pub name: String,
     pub weight: f64,
     pub pool: Pool,
+    /// What is in flight and has arrived; outlives changes of the weight.
+    pub load: Arc<Load>,
 }
 
 /// The variants of an endpoint.
@@ -22,6 +27,10 @@ pub(in crate::sagemaker) struct LiveEndpoint {
     /// The deployment that serves.
     pub deployment: u64,
     pub variants: Vec<Arc<LiveVariant>>,
+    /// Variants that get copies of the traffic.
+    pub shadows: Vec<Arc<LiveVariant>>,
+    /// Keeps samples of the traffic in S3.
+    pub capture: Option<Arc<Capture>>,
 }
 
 /// All endpoints that take traffic, by name.
@@ -51,6 +60,17 @@ impl Live {
     pub(in crate::sagemaker) fn all(&self) -> Vec<Arc<LiveEndpoint>> {
         let endpoints = self.endpoints.read().unwrap_or_else(PoisonError::into_inner);
         endpoints.values().cloned().collect()
+    }
+
+    /// A variant (or shadow variant) in every fleet of the endpoint that runs now.
+    pub(in crate::sagemaker) fn variants(
+        &self,
+        name: &str,
+        variant: &str,
+    ) -> Vec<Arc<LiveVariant>> {
+        let Some(endpoint) = self.get(name) else { return Vec::new() };
+        let all = endpoint.variants.iter().chain(&endpoint.shadows);
+        all.filter(|v| v.name == variant).cloned().collect()
     }
 
     /// Instances of a variant that are ready.

@@ -256,6 +256,7 @@ impl Manager {
                         name: v.name.clone(),
                         weight: wanted.map_or(v.weight, |wanted| wanted.weight),
                         pool: v.pool.clone(),
+                        load: v.load.clone(),
                     })
                 })
                 .collect();
@@ -263,6 +264,8 @@ impl Manager {
                 name: self.name.clone(),
                 deployment: serving.deployment,
                 variants,
+                shadows: serving.shadows.clone(),
+                capture: serving.capture.clone(),
             });
             self.inner.live.open(live.clone());
             self.serving = Some(live);
@@ -333,10 +336,16 @@ impl Manager {
                 name: variant.name.clone(),
                 weight: variant.weight,
                 pool,
+                load: Arc::default(),
             }));
         }
-        let live =
-            LiveEndpoint { name: self.name.clone(), deployment: deployment.number, variants };
+        let live = LiveEndpoint {
+            name: self.name.clone(),
+            deployment: deployment.number,
+            variants,
+            shadows: Vec::new(),
+            capture: None,
+        };
         for (variant, wanted) in live.variants.iter().zip(&deployment.variants) {
             let count = usize::try_from(wanted.desired).unwrap_or(1);
             if let Err(reason) = instance::wait_ready(&variant.pool, count).await {
