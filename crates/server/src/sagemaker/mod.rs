@@ -18,7 +18,7 @@ use std::collections::BTreeMap;
 use std::future::Future;
 use std::path::PathBuf;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use kennel_hosting::instance_type::Machine;
 use kennel_hosting::process::Launcher;
@@ -35,6 +35,7 @@ use crate::logs::Logs;
 use crate::service::{Answer, Service};
 
 pub use endpoint::invoke::{Invocation, Invoked};
+pub(crate) use endpoint::scale::{VariantFacts, VariantLoad};
 pub use image::NATIVE_IMAGE;
 pub(crate) use objects::Rights;
 pub use rows::MIGRATIONS;
@@ -105,6 +106,8 @@ struct Inner {
     /// A trial's row or a tuning job's has changed.
     trials_changed: Notify,
     endpoints_changed: Notify,
+    /// A request waits for a variant's first instance.
+    held_changed: Notify,
 }
 
 /// A tag of a request.
@@ -147,8 +150,15 @@ impl SageMaker {
             jobs_changed: Notify::new(),
             trials_changed: Notify::new(),
             endpoints_changed: Notify::new(),
+            held_changed: Notify::new(),
         };
         Ok(SageMaker { inner: Arc::new(inner) })
+    }
+
+    /// Who scales variants. It asks this service what there is, so it is made after it.
+    pub(crate) fn scaled_by(&self, guard: Arc<dyn ScalingGuard>) {
+        // The first one stays.
+        let _ = self.inner.scaling.set(guard);
     }
 
     /// Runs jobs and endpoints until `shutdown` turns true. Their rows stay as they are then: the next
