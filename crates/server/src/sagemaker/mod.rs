@@ -108,6 +108,23 @@ struct Inner {
     endpoints_changed: Notify,
     /// A request waits for a variant's first instance.
     held_changed: Notify,
+    /// Who scales variants; set once at the start.
+    scaling: OnceLock<Arc<dyn ScalingGuard>>,
+}
+
+/// Who knows which variants are scaled automatically.
+pub(crate) trait ScalingGuard: Send + Sync + std::fmt::Debug {
+    /// The variants of an endpoint that are registered for scaling.
+    fn scaled_variants(&self, endpoint: &str) -> Vec<String>;
+}
+
+impl Inner {
+    /// The variants of an endpoint that are scaled automatically: AWS lets no update change their instance
+    /// type. <https://docs.aws.amazon.com/sagemaker/latest/dg/endpoint-scaling-update.html>
+    #[allow(dead_code, reason = "UpdateEndpoint asks")]
+    fn scaled_variants(&self, endpoint: &str) -> Vec<String> {
+        self.scaling.get().map(|guard| guard.scaled_variants(endpoint)).unwrap_or_default()
+    }
 }
 
 /// A tag of a request.
@@ -151,6 +168,7 @@ impl SageMaker {
             trials_changed: Notify::new(),
             endpoints_changed: Notify::new(),
             held_changed: Notify::new(),
+            scaling: OnceLock::new(),
         };
         Ok(SageMaker { inner: Arc::new(inner) })
     }
