@@ -203,6 +203,27 @@ impl Pool {
         self.view.status()
     }
 
+    /// Instances that requests go to now; as cheap as a lock.
+    pub fn routed(&self) -> usize {
+        self.view.route.read().unwrap_or_else(PoisonError::into_inner).len()
+    }
+
+    /// Ready instances, those being started, and those wanted, of the wanted specification: what
+    /// [`Pool::status`] says, for who asks many times a second.
+    pub fn counts(&self) -> (usize, usize, usize) {
+        let shown = self.view.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        let generation = shown.target.generation;
+        let ours = shown.instances.iter().filter(|(_, of, _)| *of == generation);
+        let (mut ready, mut starting) = (0, 0);
+        for (_, _, state) in ours {
+            match state.borrow().backend.is_some() {
+                true => ready += 1,
+                false => starting += 1,
+            }
+        }
+        (ready, starting, self.target.borrow().count)
+    }
+
     /// Where the pool stands, after every change. Figures that change all the time (use of the machine,
     /// requests in flight) are those of the last change.
     pub fn watch(&self) -> watch::Receiver<PoolStatus> {

