@@ -9,6 +9,12 @@
 //! Nothing here reads a clock, waits or does I/O: time comes in as milliseconds, randomness as a number
 //! that the caller drew. The same calls in the same order give the same answers.
 
+pub mod alarm;
 pub mod concurrency;
+pub mod fast;
 pub mod retry;
 pub mod routing;
+pub mod scaler;
+pub mod schedule;
+pub mod step;
+pub mod target_tracking;
