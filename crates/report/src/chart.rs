@@ -37,7 +37,7 @@ pub struct Chart {
 
 /// Whether a point can be drawn. Values beyond any loss are left out like NaN: they would press
 /// the rest flat, and arithmetic on the largest numbers overflows.
-fn drawable(point: &(f64, f64)) -> bool {
+pub(crate) fn drawable(point: &(f64, f64)) -> bool {
     [point.0, point.1].into_iter().all(|v| v.is_finite() && v.abs() < 1e30)
 }
 
@@ -61,26 +61,57 @@ pub fn ticks(low: f64, high: f64, count: usize) -> Vec<f64> {
     (0..=(last - first) as usize).map(|i| (first + i as f64) * step).collect()
 }
 
+/// What a chart spans, and where its ticks are.
+pub(crate) struct Frame {
+    pub x_low: f64,
+    pub x_high: f64,
+    pub x_ticks: Vec<f64>,
+    pub y_low: f64,
+    pub y_high: f64,
+    pub y_ticks: Vec<f64>,
+}
+
 impl Chart {
-    /// The chart as an SVG element; a sentence when there is nothing to show.
-    pub fn svg(&self) -> String {
-        let finite = |points: &[(f64, f64)]| -> Vec<(f64, f64)> {
-            points.iter().copied().filter(drawable).collect()
-        };
-        let all: Vec<(f64, f64)> = self.series.iter().flat_map(|s| finite(&s.points)).collect();
-        if all.is_empty() {
-            return format!("<p class=\"empty\">No values for {}.</p>", escape(&self.title));
+    /// Whether there is nothing to draw.
+    pub fn is_empty(&self) -> bool {
+        !self.series.iter().flat_map(|series| &series.points).any(drawable)
+    }
+
+    /// What a tick of the vertical axis says.
+    pub(crate) fn tick(&self, y: f64) -> String {
+        if self.shares { format!("{} %", short(y * 100.0)) } else { short(y) }
+    }
+
+    /// Its frame; none when there is nothing to draw.
+    pub(crate) fn frame(&self) -> Option<Frame> {
+        if self.is_empty() {
+            return None;
         }
+        let all = || self.series.iter().flat_map(|s| &s.points).filter(|point| drawable(point));
         let range = |pick: fn(&(f64, f64)) -> f64| {
-            all.iter()
-                .map(pick)
-                .fold((f64::MAX, f64::MIN), |(low, high), v| (low.min(v), high.max(v)))
+            all().map(pick).fold((f64::MAX, f64::MIN), |(low, high), v| (low.min(v), high.max(v)))
         };
         let (x_low, x_high) = range(|p| p.0);
         let (y_low, y_high) = range(|p| p.1);
         let y_ticks = ticks(if self.shares { y_low.max(0.0) } else { y_low.min(0.0) }, y_high, 5);
         let y_low = y_ticks.first().copied().unwrap_or(0.0);
         let y_high = y_ticks.last().copied().unwrap_or(1.0);
+        let inside = |x: &f64| *x >= x_low - 1e-9 && *x <= x_high + 1e-9 && x.fract() == 0.0;
+        let mut x_ticks: Vec<f64> = ticks(x_low, x_high, 8).into_iter().filter(inside).collect();
+        if x_ticks.is_empty() {
+            x_ticks.push(x_low);
+        }
+        Some(Frame { x_low, x_high, x_ticks, y_low, y_high, y_ticks })
+    }
+
+    /// The chart as an SVG element; a sentence when there is nothing to show.
+    pub fn svg(&self) -> String {
+        let finite = |points: &[(f64, f64)]| -> Vec<(f64, f64)> {
+            points.iter().copied().filter(drawable).collect()
+        };
+        let Some(Frame { x_low, x_high, x_ticks, y_low, y_high, y_ticks }) = self.frame() else {
+            return format!("<p class=\"empty\">No values for {}.</p>", escape(&self.title));
+        };
         let x_span = (x_high - x_low).max(1e-9);
         // One epoch alone stands in the middle.
         let x_of = |x: f64| {
@@ -97,7 +128,7 @@ impl Chart {
             escape(&self.title)
         );
         for y in &y_ticks {
-            let label = if self.shares { format!("{} %", short(y * 100.0)) } else { short(*y) };
+            let label = self.tick(*y);
             let (at, end, text) = (y_of(*y), WIDTH - RIGHT, LEFT - 7.0);
             put(
                 &mut out,
@@ -107,11 +138,6 @@ impl Chart {
                     at + 3.5
                 ),
             );
-        }
-        let inside = |x: &f64| *x >= x_low - 1e-9 && *x <= x_high + 1e-9 && x.fract() == 0.0;
-        let mut x_ticks: Vec<f64> = ticks(x_low, x_high, 8).into_iter().filter(inside).collect();
-        if x_ticks.is_empty() {
-            x_ticks.push(x_low);
         }
         for x in x_ticks {
             let (at, y) = (x_of(x), HEIGHT - BOTTOM + 16.0);

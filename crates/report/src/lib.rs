@@ -1,11 +1,16 @@
 //! What Kennel's reports share: the page, line charts and safe text. A report is one HTML file that opens
 //! anywhere and stays readable for years: style, script, drawings and pictures are inside it, and its
-//! content security policy keeps it from loading anything. Pure: values in, text out.
+//! content security policy keeps it from loading anything. A [`Document`] is also shown as Markdown and as
+//! a PDF. Pure: values in, text or bytes out.
 
 mod chart;
+mod document;
+mod pdf;
 mod text;
 
 pub use chart::{Chart, Series, ticks};
+pub use document::{Block, Column, Document, Table, html, markdown};
+pub use pdf::pdf;
 pub use text::{escape, percent, percent_or_dash, plural, put, short, with_code};
 
 /// A whole page: `title` is plain text, `body` is HTML that is safe already and follows the heading, `style`
