@@ -1,6 +1,19 @@
 //! How CloudWatch evaluates a metric alarm: M of the last N points beyond a threshold, and what missing
 //! points count for.
 //!
+//! # Missing points
+//!
+//! CloudWatch looks further back than N periods, over the *evaluation range*. If that holds N points, the
+//! newest N decide and nothing needs to be filled in, however old they are. If it holds fewer, all of them
+//! count, and the setting for missing data fills up to N.
+//!
+//! Points that are only missing or breaching make the *premature* alarm: as soon as the oldest breaching one
+//! is M periods old the alarm goes off, even though there are fewer than M of them. While they are younger
+//! the next point may still be a good one, and AWS's page says only that the alarm "does not go immediately
+//! into ALARM state"; its edition of 2019 has a row for it, "insufficient data", which holds here.
+//!
+//! AWS does not say how long the range is; in its examples it is two periods more than N, and so it is here.
+//!
 //! Sources: <https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/alarm-evaluation.html>,
 //! <https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/alarms-and-missing-data.html>.
 
@@ -64,9 +77,12 @@ pub struct Alarm {
 pub struct Evaluation {
     /// The state from now on.
     pub state: State,
-    /// CloudWatch's `StateReason`.
+    /// CloudWatch's `StateReason`, without the points' times, which are not known here.
     pub reason: String,
 }
+
+/// How many periods more than N an evaluation looks at.
+const EXTRA_PERIODS: u32 = 2;
 
 impl State {
     /// AWS's name.
@@ -89,35 +105,153 @@ impl Comparison {
             Self::LessThanOrEqualToThreshold => point <= threshold,
         }
     }
+
+    /// CloudWatch's words in a `StateReason`.
+    fn words(self) -> &'static str {
+        match self {
+            Self::GreaterThanOrEqualToThreshold => "greater than or equal to",
+            Self::GreaterThanThreshold => "greater than",
+            Self::LessThanThreshold => "less than",
+            Self::LessThanOrEqualToThreshold => "less than or equal to",
+        }
+    }
 }
 
 impl Alarm {
     /// The state after `points`, one for each period, oldest first; `None` where a period has none. More
     /// than [`Alarm::evaluation_periods`] may be given: the evaluation range, [`Alarm::range`] long.
     pub fn evaluate(&self, previous: State, points: &[Option<f64>]) -> Evaluation {
-        let state = self.state(previous, points);
-        Evaluation { state, reason: String::new() }
+        let seen = self.look(points);
+        let state = self.judge(previous, seen);
+        Evaluation { state, reason: self.reason(previous, state, seen, points) }
     }
 
-    /// The state of [`Alarm::evaluate`] without its words, which cost an allocation.
+    /// The state of [`Alarm::evaluate`] without its words: nothing is allocated.
     pub fn state(&self, previous: State, points: &[Option<f64>]) -> State {
-        let real = points.iter().flatten().count();
-        if real == 0 {
-            return match self.missing {
-                Missing::Missing => State::InsufficientData,
-                Missing::Ignore => previous,
-                Missing::Breaching => State::Alarm,
-                Missing::NotBreaching => State::Ok,
-            };
-        }
-        let latest = points.iter().rev().flatten().take(self.evaluation_periods as usize);
-        let breaching =
-            latest.filter(|point| self.comparison.breaches(**point, self.threshold)).count();
-        if breaching >= self.datapoints_to_alarm as usize { State::Alarm } else { State::Ok }
+        self.judge(previous, self.look(points))
     }
 
     /// How many periods an evaluation looks at.
     pub fn range(&self) -> u32 {
-        self.evaluation_periods.saturating_add(2)
+        self.evaluation_periods.saturating_add(EXTRA_PERIODS)
+    }
+
+    fn look(&self, points: &[Option<f64>]) -> Seen {
+        let mut seen = Seen { points: 0, breaching: 0, oldest: 0 };
+        for (age, point) in points.iter().rev().enumerate() {
+            let Some(point) = point else { continue };
+            if seen.points == self.evaluation_periods {
+                break;
+            }
+            seen.points += 1;
+            seen.oldest = age as u32 + 1;
+            if self.comparison.breaches(*point, self.threshold) {
+                seen.breaching += 1;
+            }
+        }
+        seen
+    }
+
+    fn judge(&self, previous: State, seen: Seen) -> State {
+        let missing = self.evaluation_periods.saturating_sub(seen.points);
+        let all_breach = seen.breaching == seen.points;
+        if seen.breaching >= self.datapoints_to_alarm {
+            return State::Alarm;
+        }
+        if missing == 0 {
+            return State::Ok;
+        }
+        match self.missing {
+            Missing::Breaching if seen.breaching + missing >= self.datapoints_to_alarm => {
+                State::Alarm
+            }
+            Missing::Breaching | Missing::NotBreaching => State::Ok,
+            // A good point anywhere in the range: the missing ones decide nothing.
+            Missing::Missing | Missing::Ignore if !all_breach => State::Ok,
+            Missing::Ignore => previous,
+            Missing::Missing if seen.points > 0 && seen.oldest >= self.datapoints_to_alarm => {
+                State::Alarm
+            }
+            Missing::Missing => State::InsufficientData,
+        }
+    }
+
+    fn reason(&self, previous: State, state: State, seen: Seen, points: &[Option<f64>]) -> String {
+        let periods = self.evaluation_periods;
+        let missing = periods.saturating_sub(seen.points);
+        if state == State::InsufficientData {
+            let (noun, verb) = plural(missing, "datapoint was", "datapoints were");
+            return format!("Insufficient Data: {noun} {verb} unknown.");
+        }
+        let filled = match self.missing {
+            Missing::Breaching if missing > 0 => Some("Breaching"),
+            Missing::NotBreaching if missing > 0 => Some("NonBreaching"),
+            Missing::Ignore if missing > 0 && seen.points == 0 => Some("Ignored"),
+            _ => None,
+        };
+        if let Some(filled) = filled {
+            let received = match seen.points {
+                0 => "no datapoints were".to_owned(),
+                1 => "1 datapoint was".to_owned(),
+                several => format!("{several} datapoints were"),
+            };
+            let period = if periods == 1 { "period" } else { "periods" };
+            let (noun, verb) = plural(missing, "missing datapoint was", "missing datapoints were");
+            return format!(
+                "Threshold Crossed: {received} received for {periods} {period} and {noun} {verb} \
+                 treated as [{filled}]."
+            );
+        }
+
+        // Newest first, as CloudWatch lists them.
+        let newest = points.iter().rev().flatten().take(periods as usize);
+        let (listed, count, not, least) = if state == State::Alarm {
+            let breaching =
+                newest.filter(|point| self.comparison.breaches(**point, self.threshold));
+            (list(breaching), seen.breaching, "", self.datapoints_to_alarm)
+        } else {
+            let good = newest.filter(|point| !self.comparison.breaches(**point, self.threshold));
+            let least = periods.saturating_sub(self.datapoints_to_alarm) + 1;
+            (list(good), seen.points - seen.breaching, "not ", least)
+        };
+        let verb = if count == 1 { "was" } else { "were" };
+        let from_to = match state {
+            State::Alarm => "OK -> ALARM",
+            _ => "ALARM -> OK",
+        };
+        let datapoints = if least == 1 { "datapoint" } else { "datapoints" };
+        let words = self.comparison.words();
+        let threshold = self.threshold;
+        // A state that did not change is not worth a transition.
+        let transition = if previous == state {
+            String::new()
+        } else {
+            format!(" (minimum {least} {datapoints} for {from_to} transition)")
+        };
+        format!(
+            "Threshold Crossed: {count} out of the last {periods} datapoints [{listed}] {verb} \
+             {not}{words} the threshold ({threshold:?}){transition}."
+        )
     }
 }
+
+/// The points that an evaluation takes into account: the newest N at most.
+#[derive(Clone, Copy, Debug)]
+struct Seen {
+    points: u32,
+    breaching: u32,
+    /// The age in periods of the oldest of them; the newest period is 1.
+    oldest: u32,
+}
+
+fn plural(count: u32, one: &'static str, several: &'static str) -> (u32, &'static str) {
+    (count, if count == 1 { one } else { several })
+}
+
+/// The points with commas, written as Java does: a whole number keeps its `.0`.
+fn list<'a>(points: impl Iterator<Item = &'a f64>) -> String {
+    points.map(|point| format!("{point:?}")).collect::<Vec<_>>().join(", ")
+}
+
+#[cfg(test)]
+mod tests;
