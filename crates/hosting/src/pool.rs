@@ -203,6 +203,16 @@ impl Pool {
         self.view.status()
     }
 
+    /// How long an invocation may take.
+    pub fn deadline(&self) -> std::time::Duration {
+        self.options.deadline
+    }
+
+    /// Are both handles of one pool?
+    pub fn same(&self, other: &Pool) -> bool {
+        Arc::ptr_eq(&self.view, &other.view)
+    }
+
     /// Instances that requests go to now; as cheap as a lock.
     pub fn routed(&self) -> usize {
         self.view.route.read().unwrap_or_else(PoisonError::into_inner).len()

@@ -1,13 +1,18 @@
 //! Endpoints: the API's half. It reads and writes rows; [`reconcile`] makes them serve and [`invoke`]
 //! takes the traffic.
 
-mod capture;
+pub(super) mod capture;
+mod hold;
+pub(super) mod idle;
 mod instance;
 pub(super) mod invoke;
 pub(super) mod live;
 mod load;
+mod metrics;
+pub(super) mod pulse;
 pub(super) mod reconcile;
 pub(super) mod scale;
+mod shadow;
 pub(super) mod usage;
 
 use std::collections::BTreeMap;

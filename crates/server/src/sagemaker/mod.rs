@@ -108,6 +108,7 @@ struct Inner {
     endpoints_changed: Notify,
     /// A request waits for a variant's first instance.
     held_changed: Notify,
+    captures: endpoint::capture::Writers,
     /// Who scales variants; set once at the start.
     scaling: OnceLock<Arc<dyn ScalingGuard>>,
 }
@@ -168,6 +169,7 @@ impl SageMaker {
             trials_changed: Notify::new(),
             endpoints_changed: Notify::new(),
             held_changed: Notify::new(),
+            captures: endpoint::capture::Writers::default(),
             scaling: OnceLock::new(),
         };
         Ok(SageMaker { inner: Arc::new(inner) })
@@ -186,8 +188,12 @@ impl SageMaker {
             training::reconcile::run(self.inner.clone(), shutdown.clone()),
             tuning::reconcile::run(self.inner.clone(), shutdown.clone()),
             endpoint::reconcile::run(self.inner.clone(), shutdown.clone()),
-            endpoint::usage::run(self.inner.clone(), shutdown),
+            endpoint::usage::run(self.inner.clone(), shutdown.clone()),
+            endpoint::pulse::run(self.inner.clone(), shutdown.clone()),
+            endpoint::idle::run(self.inner.clone(), shutdown),
         );
+        // Endpoints have ended now; what they captured is on its way.
+        self.inner.captures.finish().await;
     }
 
     async fn add_tags(&self, input: &Value) -> Answer {

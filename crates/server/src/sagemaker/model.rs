@@ -114,6 +114,10 @@ pub(super) struct DataCapture {
     /// `{"CsvContentTypes": […], "JsonContentTypes": […]}`.
     #[serde(default)]
     pub capture_content_type_header: Option<Value>,
+    /// The role that writes: a model's, set when an endpoint is made of the configuration. Without one it was the
+    /// caller who may write there.
+    #[serde(default)]
+    pub role: Option<String>,
 }
 
 fn not_implemented(what: &str) -> ServiceError {

@@ -9,7 +9,7 @@ use std::path::Path;
 
 use kennel_store::objects::{
     FileStore, Materialized, Metadata, ObjectError, ObjectStore as _, PartOptions, Placement,
-    PutOptions,
+    PutOptions, body_of,
 };
 use kennel_wire::ServiceError;
 
@@ -135,6 +135,18 @@ impl Objects {
         self.rights.as_ref().is_none_or(|rights| rights.given(role, caller, location).is_ok())
     }
 
+    /// May objects be written there for an endpoint by a role?
+    pub(super) fn written_by(&self, role: &str, location: &Location) -> bool {
+        let rights = self.rights.as_ref();
+        rights.is_none_or(|rights| rights.may_write(role, location).is_ok())
+    }
+
+    /// May who makes an endpoint write there?
+    pub(super) fn written_for(&self, caller: &Caller, location: &Location) -> bool {
+        let rights = self.rights.as_ref();
+        rights.is_none_or(|rights| rights.may_write_himself(caller, location).is_ok())
+    }
+
     /// The configuration of a bucket that does not exist here.
     async fn elsewhere(&self, bucket: &str) -> Result<Option<&RemoteS3>, TransferError> {
         let Some(config) = self.remote.get(bucket) else { return Ok(None) };
@@ -247,6 +259,28 @@ impl Objects {
             ..PutOptions::default()
         };
         self.store.put_file(&location.bucket, &location.key, path, options).await?;
+        Ok(())
+    }
+
+    /// Stores bytes as an object.
+    pub(super) async fn put_bytes(
+        &self,
+        location: &Location,
+        bytes: Vec<u8>,
+        content_type: &str,
+        now: Timestamp,
+    ) -> Result<(), TransferError> {
+        self.refuse_remote(location, "captured data").await?;
+        self.permit("s3:PutObject", location).await?;
+        let options = PutOptions {
+            part: PartOptions { now: now.0, ..PartOptions::default() },
+            metadata: Metadata {
+                content_type: Some(content_type.to_owned()),
+                ..Metadata::default()
+            },
+            ..PutOptions::default()
+        };
+        self.store.put(&location.bucket, &location.key, body_of(bytes), options).await?;
         Ok(())
     }
 

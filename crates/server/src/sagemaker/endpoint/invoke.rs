@@ -1,15 +1,22 @@
 //! InvokeEndpoint: endpoint → variant by weight → instance with the fewest requests in flight. The
 //! contract of SEMANTICS.md, "Hosting container and runtime".
 
+use std::sync::Arc;
+use std::time::Duration;
+
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue};
-use kennel_hosting::pool::{InvokeError, Request};
+use kennel_hosting::pool::{InvokeError, Request, Response};
 use kennel_wire::ServiceError;
 use rand::RngExt as _;
+use tokio::time::Instant;
 
+use super::hold::{self, NotSent, Sent};
 use super::live::{LiveEndpoint, LiveVariant};
+use super::metrics::Ended;
+use super::shadow::{self, Original, Production};
 use super::{Endpoint, Status};
-use crate::context::{Context, Timestamp};
+use crate::context::Context;
 use crate::sagemaker::SageMaker;
 
 /// A request to an endpoint.
@@ -49,10 +56,12 @@ const NOT_BUILT: &[&str] = &[
 ];
 const CUSTOM_ATTRIBUTES: HeaderName = HeaderName::from_static("x-amzn-sagemaker-custom-attributes");
 const VARIANT: HeaderName = HeaderName::from_static("x-amzn-invoked-production-variant");
-const NAMESPACE: &str = "AWS/SageMaker";
+/// How long an invocation may take, waiting for a first instance included.
+const DEADLINE: Duration = Duration::from_secs(60);
 
 impl SageMaker {
-    /// Sends a request to a variant's instance and answers what it answered.
+    /// Sends a request to a variant's instance and answers what it answered. Where the variant has no
+    /// instances, the request waits for the first one.
     ///
     /// # Errors
     /// `ValidationError` (no such endpoint), `ModelError` (the container answered 4xx or 5xx, or not at
@@ -72,22 +81,6 @@ impl SageMaker {
                 ));
             }
         }
-        let Some(endpoint) = self.inner.live.get(name) else {
-            return Err(self.not_live(context, name));
-        };
-        let variant = match invocation.headers.get(TARGET_VARIANT) {
-            Some(wanted) => {
-                let wanted = wanted.to_str().unwrap_or_default();
-                endpoint.variants.iter().find(|v| v.name == wanted).ok_or_else(|| {
-                    ServiceError::new(
-                        "ValidationError",
-                        400,
-                        format!("Variant {wanted} of endpoint {name} not found."),
-                    )
-                })?
-            }
-            None => by_weight(&endpoint).ok_or_else(unavailable)?,
-        };
         let mut headers = HeaderMap::new();
         for header in TO_CONTAINER {
             if let Some(value) = invocation.headers.get(*header) {
@@ -96,54 +89,102 @@ impl SageMaker {
         }
         // Answering a photo changes nothing: the request may be sent again when its instance died.
         let request = Request { headers, body: invocation.body, idempotent: true };
-        let started = std::time::Instant::now();
-        let outcome = variant.pool.invoke(request).await;
-        let total = started.elapsed();
-        let mut record = Recording { service: self, endpoint: name, variant, now: context.now };
-        match outcome {
-            Ok(response) => {
-                let instance = response.timing.model;
-                record.latency(instance, total.saturating_sub(instance));
-                record.count(if response.status.is_client_error() {
-                    Some("Invocation4XXErrors")
-                } else if response.status.is_success() {
-                    None
-                } else {
-                    Some("Invocation5XXErrors")
-                });
-                if !response.status.is_success() {
-                    return Err(self.model_error(name, response.status.as_u16(), &response.body));
-                }
-                let mut headers = HeaderMap::new();
-                for header in [http::header::CONTENT_TYPE, CUSTOM_ATTRIBUTES] {
-                    if let Some(value) = response.headers.get(&header) {
-                        headers.insert(header, value.clone());
-                    }
-                }
-                if let Ok(value) = HeaderValue::from_str(&variant.name) {
-                    headers.insert(VARIANT, value);
-                }
-                Ok(Invoked { headers, body: response.body })
+        let wanted = invocation.headers.get(TARGET_VARIANT);
+        let started = Instant::now();
+        loop {
+            let Some(endpoint) = self.inner.live.get(name) else {
+                return Err(self.not_live(context, name));
+            };
+            let variant = choose(&endpoint, wanted)?;
+            let sent =
+                hold::send(&self.inner, name, variant, request.clone(), started + DEADLINE).await;
+            let way = Way { endpoint: &endpoint, variant, started };
+            match sent {
+                // The deployment was replaced before an instance took the request.
+                Ok(Sent::Moved) => tokio::task::yield_now().await,
+                Ok(Sent::Answered(response)) => return self.answered(way, request, response),
+                Err(error) => return Err(self.failed(way, &request, error)),
             }
-            Err(error) => {
-                record.count(Some("Invocation5XXErrors"));
-                Err(match error {
-                    InvokeError::Throttled => ServiceError::new(
-                        "ThrottlingException",
-                        429,
-                        "every instance of the variant has as many requests as it may; try again later",
-                    ),
-                    InvokeError::NotReady { .. } => unavailable(),
-                    InvokeError::Timeout(_) => self.model_error(
-                        name,
-                        0,
-                        b"Received no answer from the container within 60 seconds.",
-                    ),
-                    other => {
-                        tracing::warn!("endpoint `{name}`: {other}");
-                        self.model_error(name, 0, other.to_string().as_bytes())
-                    }
-                })
+        }
+    }
+
+    /// Counts, captures and copies what the model answered; answers it.
+    fn answered(
+        &self,
+        way: Way<'_>,
+        request: Request,
+        response: Response,
+    ) -> Result<Invoked, ServiceError> {
+        let Way { endpoint, variant, started } = way;
+        let now = self.inner.clock.now();
+        let metrics = variant.load.metrics(&self.inner.metrics, &endpoint.name, &variant.name);
+        let model = response.timing.model;
+        metrics.latency(model, started.elapsed().saturating_sub(model), now);
+        let ended = Ended::of(response.status);
+        metrics.count(ended, variant.pool.routed(), now);
+        let well = ended == Ended::Well;
+        let capture = endpoint.capture.as_ref().filter(|_| well);
+        let event = capture.and_then(|capture| capture.sample(now));
+        if let (Some(capture), Some(event)) = (capture, &event) {
+            capture.keep(event.clone(), &variant.name, &request, &response);
+        }
+        if !endpoint.shadows.is_empty() {
+            let answer = Production { body: response.body.clone(), latency: model };
+            let answer = well.then_some(answer);
+            let original = Original { endpoint, variant, request: &request, answer, event };
+            shadow::copy(&self.inner, &original);
+        }
+        if !well {
+            let status = response.status.as_u16();
+            return Err(self.model_error(&endpoint.name, status, &response.body));
+        }
+        let mut headers = HeaderMap::new();
+        for header in [http::header::CONTENT_TYPE, CUSTOM_ATTRIBUTES] {
+            if let Some(value) = response.headers.get(&header) {
+                headers.insert(header, value.clone());
+            }
+        }
+        if let Ok(value) = HeaderValue::from_str(&variant.name) {
+            headers.insert(VARIANT, value);
+        }
+        Ok(Invoked { headers, body: response.body })
+    }
+
+    /// Counts an invocation without an answer, copies it all the same, and says why.
+    fn failed(&self, way: Way<'_>, request: &Request, error: NotSent) -> ServiceError {
+        let Way { endpoint, variant, .. } = way;
+        let refused = matches!(error, NotSent::TooMany | NotSent::Invoke(InvokeError::Throttled));
+        let ended = if refused { Ended::ClientError } else { Ended::ServerError };
+        let now = self.inner.clock.now();
+        let metrics = variant.load.metrics(&self.inner.metrics, &endpoint.name, &variant.name);
+        metrics.count(ended, variant.pool.routed(), now);
+        // What there is no place for here has none at a shadow either.
+        if !endpoint.shadows.is_empty() && !refused {
+            let original = Original { endpoint, variant, request, answer: None, event: None };
+            shadow::copy(&self.inner, &original);
+        }
+        let name = &endpoint.name;
+        let throttled = |words: String| ServiceError::new("ThrottlingException", 429, words);
+        match error {
+            NotSent::TooMany => throttled(error.to_string()),
+            NotSent::Invoke(InvokeError::Throttled) => throttled(
+                "every instance of the variant has as many requests as it may; try again later"
+                    .to_owned(),
+            ),
+            NotSent::Late => ServiceError::new("ServiceUnavailable", 503, error.to_string()),
+            NotSent::Failing(_) => {
+                tracing::warn!("endpoint `{name}`: {error}");
+                ServiceError::new("ServiceUnavailable", 503, error.to_string())
+            }
+            NotSent::Invoke(InvokeError::NotReady { .. }) => unavailable(),
+            NotSent::Invoke(InvokeError::Timeout(_)) => self.model_error(
+                name,
+                0,
+                b"Received no answer from the container within 60 seconds.",
+            ),
+            NotSent::Invoke(other) => {
+                tracing::warn!("endpoint `{name}`: {other}");
+                self.model_error(name, 0, other.to_string().as_bytes())
             }
         }
     }
@@ -186,8 +227,33 @@ impl SageMaker {
     }
 }
 
+/// Where an invocation went.
+#[derive(Clone, Copy)]
+struct Way<'a> {
+    endpoint: &'a Arc<LiveEndpoint>,
+    variant: &'a LiveVariant,
+    started: Instant,
+}
+
+/// The variant that the caller names, or else a random one.
+fn choose<'a>(
+    endpoint: &'a LiveEndpoint,
+    wanted: Option<&HeaderValue>,
+) -> Result<&'a Arc<LiveVariant>, ServiceError> {
+    let Some(wanted) = wanted else { return by_weight(endpoint).ok_or_else(unavailable) };
+    let wanted = wanted.to_str().unwrap_or_default();
+    endpoint.variants.iter().find(|v| v.name == wanted).ok_or_else(|| {
+        let name = &endpoint.name;
+        ServiceError::new(
+            "ValidationError",
+            400,
+            format!("Variant {wanted} of endpoint {name} not found."),
+        )
+    })
+}
+
 /// A random variant, as often as its weight says.
-fn by_weight(endpoint: &LiveEndpoint) -> Option<&std::sync::Arc<LiveVariant>> {
+fn by_weight(endpoint: &LiveEndpoint) -> Option<&Arc<LiveVariant>> {
     if let [only] = endpoint.variants.as_slice() {
         return Some(only);
     }
@@ -208,34 +274,4 @@ fn unavailable() -> ServiceError {
         503,
         "no instance of the variant is ready; instances are being started or restarted",
     )
-}
-
-/// The endpoint's CloudWatch metrics of one invocation.
-struct Recording<'a> {
-    service: &'a SageMaker,
-    endpoint: &'a str,
-    variant: &'a LiveVariant,
-    now: Timestamp,
-}
-
-impl Recording<'_> {
-    fn put(&self, name: &str, value: f64, unit: &str) {
-        let dimensions = [("EndpointName", self.endpoint), ("VariantName", &self.variant.name)];
-        self.service.inner.metrics.record(NAMESPACE, name, &dimensions, value, unit, self.now);
-    }
-
-    fn latency(&mut self, model: std::time::Duration, overhead: std::time::Duration) {
-        self.put("ModelLatency", model.as_secs_f64() * 1e6, "Microseconds");
-        self.put("OverheadLatency", overhead.as_secs_f64() * 1e6, "Microseconds");
-    }
-
-    fn count(&mut self, error: Option<&str>) {
-        self.put("Invocations", 1.0, "None");
-        // Each request adds 1/N: the sum over a minute is what one instance took.
-        let instances = self.variant.pool.status().ready.max(1);
-        self.put("InvocationsPerInstance", 1.0 / instances as f64, "None");
-        for name in ["Invocation4XXErrors", "Invocation5XXErrors"] {
-            self.put(name, if error == Some(name) { 1.0 } else { 0.0 }, "None");
-        }
-    }
 }

@@ -1,9 +1,14 @@
 //! What a variant has to do: requests that have arrived, that are being answered, that wait for a first
 //! instance. Counted by every invocation with atomics alone; read by the autoscaler ten times a second.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use tokio::sync::Notify;
+
+use super::metrics::VariantMetrics;
+use super::shadow::Copies;
+use crate::cloudwatch::Recorder;
 
 /// Requests of one variant that may wait for its first instance. As many as four instances work on at a
 /// time; more are refused at once, because they would wait for longer than callers do.
@@ -15,10 +20,14 @@ pub(in crate::sagemaker) struct Load {
     arrived: AtomicU64,
     in_flight: AtomicU64,
     held: AtomicU64,
-    /// The instances were stopped because nobody asked for anything; the row's count stays.
-    asleep: AtomicBool,
+    /// Instances that were stopped because nobody asked for anything; 0 while it is awake. The row's
+    /// count stays.
+    asleep: AtomicUsize,
     /// A place has become free while requests wait.
     freed: Notify,
+    /// Of a shadow variant.
+    copies: Copies,
+    metrics: OnceLock<VariantMetrics>,
 }
 
 impl Load {
@@ -54,12 +63,32 @@ impl Load {
 
     /// Are its instances stopped because it is idle?
     pub(in crate::sagemaker) fn asleep(&self) -> bool {
-        self.asleep.load(Ordering::Acquire)
+        self.asleep.load(Ordering::Acquire) > 0
     }
 
-    /// Marks it as asleep or awake; answers what it was.
-    pub(super) fn set_asleep(&self, asleep: bool) -> bool {
-        self.asleep.swap(asleep, Ordering::AcqRel)
+    /// Marks it as asleep; `instances` come back when it wakes.
+    pub(super) fn sleep(&self, instances: usize) {
+        self.asleep.store(instances, Ordering::Release);
+    }
+
+    /// Marks it as awake; answers how many instances are to come back, once.
+    pub(super) fn wake(&self) -> Option<usize> {
+        Some(self.asleep.swap(0, Ordering::AcqRel)).filter(|count| *count > 0)
+    }
+
+    /// Copies that are on their way, where this is a shadow variant's load.
+    pub(super) fn copies(&self) -> &Copies {
+        &self.copies
+    }
+
+    /// The variant's series; looked up the first time.
+    pub(super) fn metrics(
+        &self,
+        recorder: &Recorder,
+        endpoint: &str,
+        variant: &str,
+    ) -> &VariantMetrics {
+        self.metrics.get_or_init(|| VariantMetrics::new(recorder, endpoint, variant))
     }
 
     /// Waits until a request of this variant ends.

@@ -85,6 +85,24 @@ impl Rights {
         self.authorizer.authorize(Question { caller: Some(caller), need: &need, facts: &facts })
     }
 
+    /// May a role write objects there?
+    pub(super) fn may_write(&self, role: &str, location: &Location) -> Result<(), Denied> {
+        let need = needs::object("s3:PutObject", &location.bucket, &location.key);
+        self.authorizer.authorize_role(role, &need, (self.clock.now(), self.region.as_str()))
+    }
+
+    /// May a caller?
+    pub(super) fn may_write_himself(
+        &self,
+        caller: &Caller,
+        location: &Location,
+    ) -> Result<(), Denied> {
+        let need = needs::object("s3:PutObject", &location.bucket, &location.key);
+        let now = self.clock.now();
+        let facts = Facts::of(&http::HeaderMap::new(), None, now, &self.region);
+        self.authorizer.authorize(Question { caller: Some(caller), need: &need, facts: &facts })
+    }
+
     async fn ask(&self, role: &str, need: &Need) -> Result<(), TransferError> {
         let when = (self.clock.now(), self.region.as_str());
         match self.authorizer.authorize_role(role, need, when) {

@@ -22,3 +22,15 @@ fn no_more_are_held_than_may() {
     held.pop();
     assert!(load.hold().is_some());
 }
+
+#[test]
+fn a_sleeper_is_woken_once_with_what_it_had() {
+    let load = Load::default();
+    assert!(!load.asleep());
+    assert_eq!(load.wake(), None);
+    load.sleep(3);
+    assert!(load.asleep());
+    assert_eq!(load.wake(), Some(3));
+    assert!(!load.asleep());
+    assert_eq!(load.wake(), None, "two requests do not wake it twice");
+}
