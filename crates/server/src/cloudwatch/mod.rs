@@ -1,7 +1,8 @@
-//! CloudWatch metrics: what PutMetricData and the server itself record, aggregated per series and
+//! CloudWatch: metrics and alarms on them. Metrics are what PutMetricData and the server itself record, aggregated per series and
 //! minute (and second, where asked for), and the statistics over it. `aggregate`, `span` and
 //! `expression` are pure; `store` is the SQL; `put`, `statistics`, `data` are one operation each;
-//! `recorder` is how the server counts. Times are seconds since 1970 at the edge and in the database.
+//! `recorder` is how the server counts; `alarms` has a folder. Times of metrics are seconds since 1970 at
+//! the edge and in the database.
 //!
 //! Points of a minute are kept for 15 days, points of a second for three hours, as AWS keeps them; the
 //! coarser points that AWS keeps longer are not built.
@@ -12,6 +13,7 @@
 )]
 
 mod aggregate;
+pub(crate) mod alarms;
 mod data;
 mod error;
 mod expression;
@@ -56,12 +58,14 @@ const SWEEP_STEP: i64 = 200;
 pub struct Metrics {
     database: Database,
     recorder: Recorder,
+    now: fn() -> Timestamp,
+    handlers: alarms::Handlers,
 }
 
 /// What [`Background`] is run with.
 #[derive(Debug, Clone, Copy)]
 pub struct Options {
-    /// The time that decides which points are past their retention.
+    /// The time that decides which points are past their retention and which alarms are due.
     pub now: fn() -> Timestamp,
     /// How often recorded values go to the database: what a crash may lose of them.
     pub flush_every: Duration,
@@ -79,7 +83,7 @@ impl Default for Options {
     }
 }
 
-/// The task that writes recorded values and deletes old points.
+/// The task that writes recorded values, evaluates alarms and deletes what is old.
 #[derive(Debug)]
 pub struct Background {
     metrics: Metrics,
@@ -91,7 +95,8 @@ impl Background {
     pub async fn run(self, mut shutdown: watch::Receiver<bool>) {
         let Background { metrics, options } = self;
         let stopped = shutdown.clone();
-        tokio::join!(metrics.sweep_until(options, stopped), async {
+        let alarms = metrics.alarms();
+        tokio::join!(metrics.sweep_until(options, stopped.clone()), alarms.run(stopped), async {
             let mut ticks = tokio::time::interval(options.flush_every);
             ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
             let mut failing = false;
@@ -163,7 +168,12 @@ struct DimensionFilter {
 impl Metrics {
     /// The service on a database that has [`MIGRATIONS`], and its task.
     pub fn new(database: Database, options: Options) -> (Self, Background) {
-        let metrics = Metrics { database, recorder: Recorder::default() };
+        let metrics = Metrics {
+            database,
+            recorder: Recorder::default(),
+            now: options.now,
+            handlers: alarms::Handlers::default(),
+        };
         (metrics.clone(), Background { metrics, options })
     }
 
@@ -192,7 +202,7 @@ impl Metrics {
                 self.database.write(move |c| store::sweep(c, id, now, SWEEP_STEP)).await?;
             after = swept?;
         }
-        Ok(())
+        self.alarms().sweep(Timestamp(now * 1000)).await
     }
 
     async fn sweep_until(&self, options: Options, mut shutdown: watch::Receiver<bool>) {
@@ -288,9 +298,7 @@ impl Metrics {
             "GetMetricStatistics" => self.statistics(context, parse(input)?).await,
             "GetMetricData" => self.data(context, parse(input)?).await,
             "ListMetrics" => self.list(context, parse(input)?).await,
-            // No alarm can be made yet, so there is none.
-            "DescribeAlarms" => Ok(json!({ "MetricAlarms": [], "CompositeAlarms": [] })),
-            _ => Err(ServiceError::not_implemented("monitoring", operation).into()),
+            _ => self.alarms().call(context, operation, input).await,
         };
         answer.map_err(ServiceError::from)
     }

@@ -12,7 +12,8 @@ use super::span::{MINUTES_KEPT, SECONDS_KEPT, Span, floor};
 /// The schema of CloudWatch metrics.
 pub const MIGRATIONS: Migrations = Migrations {
     component: "cloudwatch",
-    scripts: &["
+    scripts: &[
+        "
         CREATE TABLE metric_series (
             id INTEGER PRIMARY KEY AUTOINCREMENT,
             namespace TEXT NOT NULL,
@@ -33,7 +34,9 @@ pub const MIGRATIONS: Migrations = Migrations {
             buckets BLOB,
             PRIMARY KEY (series, resolution, time, unit)
         ) WITHOUT ROWID, STRICT;
-    "],
+    ",
+        super::alarms::SCHEMA,
+    ],
 };
 
 /// A metric: a namespace, a name and its dimensions.
@@ -165,6 +168,32 @@ pub(super) fn datapoints(
             .merge(&aggregate(row, 2)?);
     }
     Ok(found)
+}
+
+/// A point as it is stored: its time, its unit, its values.
+pub(super) type Point = (i64, String, Aggregate);
+
+/// Points of a series from a time on and before another, oldest first.
+pub(super) fn points(
+    c: &Connection,
+    series: &Series,
+    resolution: i64,
+    (from, to): (i64, i64),
+) -> Outcome<Vec<Point>> {
+    let mut statement = c.prepare_cached(
+        "SELECT p.time, p.unit, p.count, p.sum, p.min, p.max, p.buckets
+         FROM metric_series s JOIN metric_points p ON p.series = s.id
+         WHERE s.namespace = ?1 AND s.name = ?2 AND s.dimensions = ?3
+           AND p.resolution = ?4 AND p.time >= ?5 AND p.time < ?6
+         ORDER BY p.time",
+    )?;
+    let dimensions = dimensions_text(&series.dimensions);
+    statement
+        .query_map(
+            params![series.namespace, series.name, dimensions, resolution, from, to],
+            |row| Ok((row.get(0)?, row.get(1)?, aggregate(row, 2)?)),
+        )?
+        .collect()
 }
 
 /// What ListMetrics asks for.

@@ -50,7 +50,9 @@ pub(super) fn cloudwatch(asked: &Asked<'_>) -> Option<Needs> {
         "PutMetricData" => {
             Need::new(action, "*").with("cloudwatch:namespace", values(input, "Namespace"))
         }
-        "GetMetricStatistics" | "GetMetricData" | "ListMetrics" => Need::new(action, "*"),
+        "GetMetricStatistics" | "GetMetricData" | "ListMetrics" | "DescribeAlarmsForMetric" => {
+            Need::new(action, "*")
+        }
         "PutMetricAlarm" => {
             let need = Need::new(action, alarm(text(input, "AlarmName")));
             need.with("cloudwatch:AlarmActions", values(input, "AlarmActions[]"))
@@ -62,7 +64,14 @@ pub(super) fn cloudwatch(asked: &Asked<'_>) -> Option<Needs> {
             let name = text(input, "AlarmName");
             Need::new(action, alarm(if name.is_empty() { "*" } else { name }))
         }
-        "DeleteAlarms" => {
+        "TagResource" | "UntagResource" | "ListTagsForResource" => {
+            let tagged = match asked.operation {
+                "UntagResource" => "TagKeys",
+                _ => "Tags",
+            };
+            Need::new(action, text(input, "ResourceARN")).and(&tags(input, tagged))
+        }
+        "DeleteAlarms" | "EnableAlarmActions" | "DisableAlarmActions" => {
             let names = values(input, "AlarmNames[]");
             return Some(match names.is_empty() {
                 true => Need::new(action, alarm("*")).into(),
