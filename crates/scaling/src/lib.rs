@@ -5,6 +5,7 @@
 //!   and why the others are throttled.
 //! - [`routing`]: which version a call through a weighted alias reaches.
 //! - [`retry`]: when an asynchronous invocation is tried again, and when it is given up.
+//! - [`trace`]: when requests come; [`simulate`]: what the policies would do with them.
 //!
 //! Nothing here reads a clock, waits or does I/O: time comes in as milliseconds, randomness as a number
 //! that the caller drew. The same calls in the same order give the same answers.
@@ -16,5 +17,7 @@ pub mod retry;
 pub mod routing;
 pub mod scaler;
 pub mod schedule;
+pub mod simulate;
 pub mod step;
 pub mod target_tracking;
+pub mod trace;
