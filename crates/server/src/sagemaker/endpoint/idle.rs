@@ -2,13 +2,13 @@
 //! after so long without a request. The rows stay as they are: the desired counts, the status. The next
 //! request waits for the instances that it wakes. After a restart of the server an endpoint starts awake.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 
-use super::live::LiveEndpoint;
+use super::live::{LiveEndpoint, LiveVariant};
 use super::{Endpoint, Status};
 use crate::sagemaker::Inner;
 
@@ -47,29 +47,30 @@ pub(in crate::sagemaker) async fn run(inner: Arc<Inner>, mut shutdown: watch::Re
             _ = shutdown.wait_for(|stop| *stop) => return,
             () = tokio::time::sleep(PERIOD) => {}
         }
-        let endpoints = inner.live.all();
-        seen.retain(|name, _| endpoints.iter().any(|endpoint| endpoint.name == *name));
-        for endpoint in &endpoints {
+        let mut endpoints: BTreeMap<String, Vec<Arc<LiveEndpoint>>> = BTreeMap::new();
+        for fleet in inner.live.all() {
+            endpoints.entry(fleet.name.clone()).or_default().push(fleet);
+        }
+        seen.retain(|name, _| endpoints.contains_key(name));
+        for (name, fleets) in &endpoints {
             let now = Instant::now();
-            let (arrived, in_flight) = load(endpoint);
-            let known = seen.entry(endpoint.name.clone()).or_insert(Seen {
-                timeout: None,
-                arrived,
-                since: now,
-            });
+            let (arrived, in_flight) = load(fleets);
+            let known =
+                seen.entry(name.clone()).or_insert(Seen { timeout: None, arrived, since: now });
             if looks.is_multiple_of(READ) {
-                known.timeout = timeout(&inner, &endpoint.name);
+                known.timeout = timeout(&inner, name);
             }
             if known.idle(now, arrived, in_flight) {
-                sleep(&inner, endpoint);
+                sleep(&inner, name, fleets);
             }
         }
         looks = looks.wrapping_add(1);
     }
 }
 
-fn load(endpoint: &LiveEndpoint) -> (u64, u64) {
-    let loads = || endpoint.variants.iter().map(|variant| &variant.load);
+/// What has arrived at an endpoint and is in flight, copies for shadow variants left out.
+fn load(fleets: &[Arc<LiveEndpoint>]) -> (u64, u64) {
+    let loads = || fleets.iter().flat_map(|fleet| &fleet.variants).map(|variant| &variant.load);
     (loads().map(|load| load.arrived()).sum(), loads().map(|load| load.in_flight()).sum())
 }
 
@@ -87,24 +88,29 @@ fn seconds(value: &str) -> Option<Duration> {
 }
 
 /// Stops the instances of all variants; only in quiet times of the endpoint.
-fn sleep(inner: &Inner, endpoint: &LiveEndpoint) {
-    let awake = |v: &&Arc<super::live::LiveVariant>| !v.load.asleep() && v.pool.counts().2 > 0;
-    let all = || endpoint.variants.iter().chain(&endpoint.shadows);
-    if all().find(awake).is_none() {
+fn sleep(inner: &Inner, name: &str, fleets: &[Arc<LiveEndpoint>]) {
+    let variants = || fleets.iter().flat_map(|fleet| fleet.variants.iter().chain(&fleet.shadows));
+    let desired = |variant: &LiveVariant| match variant.load.asleep() {
+        true => 0,
+        false => variant.pool.counts().2,
+    };
+    if variants().all(|variant| desired(variant) == 0) {
         return;
     }
-    let row = inner.rows.get::<Endpoint>(&endpoint.name).ok().flatten();
+    let row = inner.rows.get::<Endpoint>(name).ok().flatten();
     if !row.is_some_and(|row| row.status == Status::InService && row.target.is_none()) {
         return;
     }
-    for variant in all().filter(awake) {
-        let (_, _, desired) = variant.pool.counts();
-        // Marked first: a request that comes now finds no instance, sees the mark and wakes the variant.
-        variant.load.sleep(desired);
-        variant.pool.scale(0);
-        // One that has come meanwhile and still found an instance is let finish by the pool.
+    for variant in variants() {
+        let instances = desired(variant);
+        if instances > 0 {
+            // Marked first: a request that comes now and finds no instance sees the mark and wakes the
+            // variant. One that still finds an instance is let finish by the pool.
+            variant.load.sleep(instances);
+            variant.pool.scale(0);
+        }
     }
-    tracing::info!("endpoint `{}` is idle: its instances are stopped", endpoint.name);
+    tracing::info!("endpoint `{name}` is idle: its instances are stopped");
 }
 
 #[cfg(test)]

@@ -230,7 +230,7 @@ impl SageMaker {
 /// Where an invocation went.
 #[derive(Clone, Copy)]
 struct Way<'a> {
-    endpoint: &'a Arc<LiveEndpoint>,
+    endpoint: &'a LiveEndpoint,
     variant: &'a LiveVariant,
     started: Instant,
 }

@@ -2,12 +2,11 @@
 //! seconds, and zeros of the minutes without traffic.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::watch;
 
-use super::live::LiveVariant;
 use super::load::Load;
 use crate::context::Timestamp;
 use crate::sagemaker::Inner;
@@ -23,8 +22,8 @@ const ZERO_AFTER_MS: i64 = 55_000;
 /// What was seen of one variant.
 #[derive(Debug)]
 struct Beat {
-    /// Whose it is: another deployment's variant of the same name begins anew.
-    load: Weak<Load>,
+    /// Whose it is.
+    load: Arc<Load>,
     samples: u32,
     /// Of requests in flight per instance.
     sum: f64,
@@ -36,7 +35,7 @@ struct Beat {
 impl Beat {
     fn new(load: &Arc<Load>) -> Beat {
         let arrived = load.arrived();
-        Beat { load: Arc::downgrade(load), samples: 0, sum: 0.0, arrived, zeroed: false }
+        Beat { load: load.clone(), samples: 0, sum: 0.0, arrived, zeroed: false }
     }
 
     fn sample(&mut self, in_flight: u64, instances: usize) {
@@ -66,7 +65,8 @@ impl Beat {
 
 /// Counts until `shutdown` turns true.
 pub(in crate::sagemaker) async fn run(inner: Arc<Inner>, mut shutdown: watch::Receiver<bool>) {
-    let mut beats: HashMap<(String, String), Beat> = HashMap::new();
+    // By the address of the load: an endpoint has two fleets while it is deployed to.
+    let mut beats: HashMap<usize, Beat> = HashMap::new();
     let mut ticks = tokio::time::interval(SAMPLE);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
     let mut last = inner.clock.now().0;
@@ -80,42 +80,28 @@ pub(in crate::sagemaker) async fn run(inner: Arc<Inner>, mut shutdown: watch::Re
         let minute_over = now.0.div_euclid(MINUTE_MS) != last.div_euclid(MINUTE_MS);
         let begun = Timestamp(last - last.rem_euclid(WINDOW_MS));
         last = now.0;
-        let endpoints = inner.live.all();
-        if window_over {
-            beats.retain(|_, beat| beat.load.strong_count() > 0);
-        }
-        for endpoint in &endpoints {
+        // A load that is kept here cannot give its address to another one.
+        beats.retain(|_, beat| Arc::strong_count(&beat.load) > 1);
+        for endpoint in inner.live.all() {
             for variant in endpoint.variants.iter().chain(&endpoint.shadows) {
-                let beat = beat_of(&mut beats, &endpoint.name, variant);
-                let metrics =
-                    || variant.load.metrics(&inner.metrics, &endpoint.name, &variant.name);
+                let load = &variant.load;
+                let address = Arc::as_ptr(load).addr();
+                let beat = beats.entry(address).or_insert_with(|| Beat::new(load));
+                let metrics = || load.metrics(&inner.metrics, &endpoint.name, &variant.name);
                 if window_over && let Some(average) = beat.average() {
                     metrics().concurrency(average, begun);
                 }
-                let arrived = variant.load.arrived();
+                let arrived = load.arrived();
                 if minute_over {
                     beat.next_minute(arrived);
                 }
-                beat.sample(variant.load.in_flight(), variant.pool.routed());
+                beat.sample(load.in_flight(), variant.pool.routed());
                 if beat.silent(now.0.rem_euclid(MINUTE_MS), arrived) {
                     metrics().nothing(now);
                 }
             }
         }
     }
-}
-
-fn beat_of<'a>(
-    beats: &'a mut HashMap<(String, String), Beat>,
-    endpoint: &str,
-    variant: &LiveVariant,
-) -> &'a mut Beat {
-    let key = (endpoint.to_owned(), variant.name.clone());
-    let beat = beats.entry(key).or_insert_with(|| Beat::new(&variant.load));
-    if !std::ptr::eq(beat.load.as_ptr(), Arc::as_ptr(&variant.load)) {
-        *beat = Beat::new(&variant.load);
-    }
-    beat
 }
 
 #[cfg(test)]

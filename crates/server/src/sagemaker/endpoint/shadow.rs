@@ -16,7 +16,7 @@ use rand::RngExt as _;
 use serde_json::Value;
 use tokio::time::Instant;
 
-use super::capture::Event;
+use super::capture::{Capture, Event};
 use super::hold::{self, Sent};
 use super::live::{LiveEndpoint, LiveVariant};
 use super::load::Load;
@@ -76,7 +76,7 @@ pub(super) struct Production {
 /// A request to copy.
 #[derive(Debug)]
 pub(super) struct Original<'a> {
-    pub endpoint: &'a Arc<LiveEndpoint>,
+    pub endpoint: &'a LiveEndpoint,
     pub variant: &'a LiveVariant,
     pub request: &'a Request,
     /// `None` where production gave no answer: there is nothing to compare with then.
@@ -93,12 +93,13 @@ pub(super) fn copy(inner: &Arc<Inner>, original: &Original<'_>) {
             continue;
         }
         let Some(place) = Place::take(&shadow.load, original.request.body.len()) else {
-            record(inner, original.endpoint, shadow, "Dropped", 1.0, "Count");
+            record(inner, &original.endpoint.name, shadow, "Dropped", 1.0, "Count");
             continue;
         };
         let copied = Copied {
             inner: inner.clone(),
-            endpoint: original.endpoint.clone(),
+            endpoint: original.endpoint.name.clone(),
+            capture: original.endpoint.capture.clone(),
             shadow: shadow.clone(),
             request: original.request.clone(),
             production: original.answer.clone(),
@@ -116,9 +117,11 @@ fn share(shadow: f64, production: f64) -> f64 {
     if production > 0.0 { (shadow / production).clamp(0.0, 1.0) } else { 0.0 }
 }
 
+/// It keeps no fleet in use: a deployment does not wait for copies.
 struct Copied {
     inner: Arc<Inner>,
-    endpoint: Arc<LiveEndpoint>,
+    endpoint: String,
+    capture: Option<Arc<Capture>>,
     shadow: Arc<LiveVariant>,
     request: Request,
     production: Option<Production>,
@@ -127,11 +130,11 @@ struct Copied {
 
 impl Copied {
     async fn run(self) {
-        let Copied { inner, endpoint, shadow, request, production, event } = self;
-        let metrics = shadow.load.metrics(&inner.metrics, &endpoint.name, &shadow.name);
+        let Copied { inner, endpoint, capture, shadow, request, production, event } = self;
+        let metrics = shadow.load.metrics(&inner.metrics, &endpoint, &shadow.name);
         let started = Instant::now();
         let input = request.clone();
-        let sent = hold::send(&inner, &endpoint.name, &shadow, request, started + DEADLINE).await;
+        let sent = hold::send(&inner, &endpoint, &shadow, request, started + DEADLINE).await;
         let now = inner.clock.now();
         let instances = shadow.pool.routed();
         let response = match sent {
@@ -158,21 +161,14 @@ impl Copied {
             let slower = model.as_secs_f64() - production.latency.as_secs_f64();
             record(&inner, &endpoint, &shadow, "LatencyDifference", slower * 1e6, "Microseconds");
         }
-        if let (Some(event), Some(capture), Ended::Well) = (event, &endpoint.capture, ended) {
+        if let (Some(event), Some(capture), Ended::Well) = (event, capture, ended) {
             capture.keep(event, &shadow.name, &input, &response);
         }
     }
 }
 
-fn record(
-    inner: &Inner,
-    endpoint: &LiveEndpoint,
-    shadow: &LiveVariant,
-    name: &str,
-    value: f64,
-    unit: &str,
-) {
-    let dimensions = [("EndpointName", endpoint.name.as_str()), ("VariantName", &shadow.name)];
+fn record(inner: &Inner, endpoint: &str, shadow: &LiveVariant, name: &str, value: f64, unit: &str) {
+    let dimensions = [("EndpointName", endpoint), ("VariantName", &shadow.name)];
     let series = inner.metrics.series(NAMESPACE, name, &dimensions, unit, Resolution::Minute);
     series.record(value, inner.clock.now());
 }
