@@ -1,5 +1,6 @@
 //! Training jobs: the API's half. It only reads and writes rows; [`reconcile`] makes them happen.
 
+mod bill;
 pub(super) mod channels;
 pub(super) mod metrics;
 pub(super) mod observe;
@@ -189,7 +190,12 @@ impl TrainingJob {
         self.status = status;
         self.ended = Some(now);
         observe::settle(self, now);
-        self.enter(secondary, message, now);
+        // AWS's words, then what it would have cost there.
+        let message = match bill::of(self, now) {
+            Some(bill) => format!("{message}; {bill}"),
+            None => message.to_owned(),
+        };
+        self.enter(secondary, &message, now);
         if let Some(last) = self.transitions.last_mut() {
             last.end = Some(now);
         }
@@ -201,9 +207,13 @@ impl TrainingJob {
     }
 
     fn seconds(&self) -> Option<i64> {
-        // Every started job is billed for one second at least.
-        Some(((self.ended?.0 - self.started?.0 + 999) / 1000).max(1))
+        Some(seconds_between(self.started?, self.ended?))
     }
+}
+
+/// Whole seconds of a job: every started one is billed for one at least.
+fn seconds_between(started: Timestamp, ended: Timestamp) -> i64 {
+    ((ended.0 - started.0 + 999) / 1000).max(1)
 }
 
 /// What of CreateTrainingJob's input decides what runs.

@@ -15,7 +15,7 @@ use kennel_wire::ServiceError;
 use tokio::sync::Semaphore;
 
 use super::observe::{self, Observer};
-use super::{MAX_REPORTS, Request, Status, TrainingJob, metrics, shards};
+use super::{MAX_REPORTS, Request, Status, TrainingJob, bill, metrics, shards};
 use crate::context::Timestamp;
 use crate::logs::LogWriter;
 use crate::sagemaker::image::Program;
@@ -55,6 +55,9 @@ pub(super) async fn run_job(inner: &Arc<Inner>, name: &str, places: &Semaphore) 
     let run = Run { inner, name };
     let outcome = run.to_completion(places).await;
     let now = inner.clock.now();
+    if matches!(&outcome, Err(halt) if !matches!(halt, Halt::State(_))) {
+        run.log_bill(now).await;
+    }
     let written = match outcome {
         Ok(()) => Ok(()),
         Err(Halt::Stopped) => {
@@ -123,6 +126,7 @@ impl Run<'_> {
         }
         self.upload(&request).await?;
         let now = self.inner.clock.now();
+        self.log_bill(now).await;
         self.finish(move |job| {
             job.finish(Status::Completed, "Completed", "Training job completed", now);
         })
@@ -507,6 +511,22 @@ impl Run<'_> {
             }
         }
         self.report(&found, &reports).await
+    }
+
+    /// The log's last line: what a job that ends `now` would have cost on AWS. Before the final status, so
+    /// that whoever follows the log until then sees it.
+    async fn log_bill(&self, now: Timestamp) {
+        let Ok(job) = self.job() else { return };
+        let Some(bill) = bill::of(&job, now) else { return };
+        let stream = format!("{}/algo-1-{}", self.name, job.log_epoch);
+        let written = async {
+            let writer = self.inner.logs.writer(LOG_GROUP, &stream, now).await?;
+            writer.write(now, &format!("[kennel] {bill}")).await?;
+            writer.flush().await
+        };
+        if let Err(e) = written.await {
+            tracing::warn!("the bill of training job `{}` is not in its log: {e}", self.name);
+        }
     }
 
     /// Writes what the instances have told so far.
