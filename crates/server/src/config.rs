@@ -18,6 +18,16 @@ pub struct Config {
     pub remote_s3: BTreeMap<String, RemoteS3>,
     /// `[lambda]`.
     pub lambda: Lambda,
+    /// `[autoscaling]`.
+    pub autoscaling: Autoscaling,
+}
+
+/// `[autoscaling]`: scaling of endpoints' variants.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Autoscaling {
+    /// How policies decide that no tag says otherwise of: `aws` or `fast`.
+    pub mode: crate::autoscaling::Mode,
 }
 
 /// `[lambda]`: functions.

@@ -5,6 +5,7 @@
 
 pub mod access_analyzer;
 pub mod authorize;
+pub mod autoscaling;
 pub mod cloudtrail;
 pub mod cloudwatch;
 pub mod config;

@@ -17,6 +17,7 @@ use tokio::sync::watch;
 
 use crate::access_analyzer::AccessAnalyzer;
 use crate::authorize::PolicyAuthorizer;
+use crate::autoscaling::{self, Autoscaling};
 use crate::cloudtrail::CloudTrail;
 use crate::cloudwatch::{self, Metrics};
 use crate::config::RemoteS3;
@@ -54,6 +55,8 @@ pub struct Options {
     pub environment: BTreeMap<String, String>,
     /// What the waits between tries of an asynchronous invocation are multiplied with; AWS's are 1.
     pub retry_scale: f64,
+    /// How scaling policies decide that no tag says otherwise of.
+    pub scaling_mode: autoscaling::Mode,
 }
 
 impl Options {
@@ -70,6 +73,7 @@ impl Options {
             kennel,
             environment: BTreeMap::new(),
             retry_scale: 1.0,
+            scaling_mode: autoscaling::Mode::default(),
         }
     }
 }
@@ -141,6 +145,7 @@ pub struct Platform {
     iam: Iam,
     sagemaker: SageMaker,
     lambda: Lambda,
+    autoscaling: Autoscaling,
 }
 
 impl std::fmt::Debug for Platform {
@@ -169,6 +174,7 @@ impl Platform {
                 cloudwatch::MIGRATIONS,
                 sagemaker::MIGRATIONS,
                 lambda::MIGRATIONS,
+                autoscaling::MIGRATIONS,
             ],
         )?;
         let now = Clock.now();
@@ -216,7 +222,7 @@ impl Platform {
         lambda.authorize_with(authorizer.clone());
         let (access_log, access) = gateway::access::access_log(database.clone());
         let sagemaker = SageMaker::new(sagemaker::Options {
-            database,
+            database: database.clone(),
             iam: iam.clone(),
             objects: objects.clone(),
             rights: sagemaker::Rights {
@@ -227,6 +233,7 @@ impl Platform {
             },
             logs: logs.clone(),
             metrics: metrics.recorder(),
+            alarms: metrics.alarms(),
             launcher,
             data: data.clone(),
             kennel: options.kennel,
@@ -238,6 +245,14 @@ impl Platform {
             account: account.clone(),
             machine: machine(),
         })?;
+        let autoscaling = Autoscaling::new(autoscaling::Options {
+            database,
+            alarms: metrics.alarms(),
+            sagemaker: sagemaker.clone(),
+            lambda: lambda.clone(),
+            account: account.clone(),
+            mode: options.scaling_mode,
+        });
         let gateway = Gateway::new(GatewayOptions {
             services: vec![
                 Arc::new(Sts::new(iam.clone())),
@@ -248,6 +263,7 @@ impl Platform {
                 Arc::new(metrics.clone()),
                 Arc::new(sagemaker.clone()),
                 Arc::new(lambda.clone()),
+                Arc::new(autoscaling.clone()),
             ],
             sagemaker: sagemaker.clone(),
             lambda: lambda.clone(),
@@ -283,6 +299,7 @@ impl Platform {
             iam,
             sagemaker,
             lambda,
+            autoscaling,
         })
     }
 
@@ -308,6 +325,7 @@ impl Platform {
                 gateway::listen::listen(self.listener, self.tls, self.gateway, shutdown.clone()),
                 self.sagemaker.run(shutdown.clone()),
                 self.lambda.run(shutdown.clone()),
+                self.autoscaling.run(shutdown.clone()),
             );
             quiet.send_replace(true);
         };

@@ -75,6 +75,7 @@ pub(crate) fn up(arguments: Up) -> anyhow::Result<()> {
         runtimes: file.runtimes.into_iter().map(|(name, r)| (name, r.python)).collect(),
         remote_s3: file.remote_s3,
         retry_scale: file.lambda.retry_wait_scale,
+        scaling_mode: file.autoscaling.mode,
         ..defaults
     };
     if !options.bind.is_loopback() {

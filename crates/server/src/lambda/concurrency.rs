@@ -14,7 +14,7 @@ use super::names::{self, Home, LATEST};
 use super::package::{INLINE, UNPACKED};
 use super::rows::{self, AliasRow, FunctionRow, ProvisionedRow, ProvisionedStatus};
 use super::{Lambda, page, text, with_marker};
-use crate::context::Context;
+use crate::context::{Context, Timestamp};
 use crate::service::Answer;
 
 /// Concurrent executions of the account.
@@ -87,24 +87,34 @@ impl Lambda {
         if wanted == 0 {
             return refuse(SettingError::NothingProvisioned).map_err(ServiceError::from);
         }
-        let now = context.now;
-        let key = (name.clone(), qualifier.clone());
-        let row = self
-            .write(move |c| {
-                let (function, _) = current(c, &home, &name)?;
-                exclusive(c, &home, &name, &qualifier)?;
-                fits(c, &function, &qualifier, wanted)?;
-                let row = ProvisionedRow {
-                    requested: wanted,
-                    status: ProvisionedStatus::InProgress,
-                    reason: None,
-                    modified: now,
-                };
-                rows::put_setting(c, &name, &qualifier, &row)?;
-                Ok(row)
-            })
-            .await?;
-        Ok(shown(&row, self.allocation(&key.0, &key.1)))
+        let row = self.provision(&name, &qualifier, wanted, context.now).await?;
+        Ok(shown(&row, self.allocation(&name, &qualifier)))
+    }
+
+    /// Asks for `wanted` environments, at least one, of an alias or version.
+    pub(super) async fn provision(
+        &self,
+        name: &str,
+        qualifier: &str,
+        wanted: u32,
+        now: Timestamp,
+    ) -> Result<ProvisionedRow, ServiceError> {
+        let home = self.inner.home.clone();
+        let (name, qualifier) = (name.to_owned(), qualifier.to_owned());
+        self.write(move |c| {
+            let (function, _) = current(c, &home, &name)?;
+            exclusive(c, &home, &name, &qualifier)?;
+            fits(c, &function, &qualifier, wanted)?;
+            let row = ProvisionedRow {
+                requested: wanted,
+                status: ProvisionedStatus::InProgress,
+                reason: None,
+                modified: now,
+            };
+            rows::put_setting(c, &name, &qualifier, &row)?;
+            Ok(row)
+        })
+        .await
     }
 
     pub(super) fn get_provisioned(&self, input: &Value) -> Answer {
@@ -183,7 +193,7 @@ fn place(input: &Value, home: &Home) -> Result<(String, String), ServiceError> {
 
 /// # Errors
 /// `ResourceNotFoundException` where the function, version or alias does not exist.
-fn there(c: &Connection, home: &Home, name: &str, qualifier: &str) -> Outcome<()> {
+pub(super) fn there(c: &Connection, home: &Home, name: &str, qualifier: &str) -> Outcome<()> {
     current(c, home, name)?;
     match names::version_number(qualifier) {
         Some(number) => {

@@ -19,6 +19,7 @@ mod package;
 mod permissions;
 mod rows;
 mod run;
+mod scale;
 mod tags;
 mod upload;
 mod urls;

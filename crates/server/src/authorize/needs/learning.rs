@@ -182,6 +182,11 @@ pub(super) fn scaling(asked: &Asked<'_>) -> Option<Needs> {
         | "DescribeScalingPolicies"
         | "DescribeScalingActivities"
         | "DescribeScheduledActions" => "*".to_owned(),
+        "TagResource" | "UntagResource" | "ListTagsForResource" => {
+            let need = Need::new(action, asked.text("ResourceARN"));
+            let member = if asked.operation == "TagResource" { "Tags" } else { "TagKeys" };
+            return Some(need.and(&tags(asked.input, member)).into());
+        }
         _ => return None,
     };
     let mut need = Need::new(action, resource);
