@@ -1,10 +1,14 @@
-//! How much may run, and when: the arithmetic of concurrency, as decisions. Pure: time, settings and
+//! How much may run, and when: the arithmetic of concurrency and scaling, as decisions. Pure: time, settings and
 //! calls go in, a decision with its reason comes out.
 //!
 //! - [`concurrency`]: which invocation of a Lambda function is admitted, onto which kind of environment,
 //!   and why the others are throttled.
 //! - [`routing`]: which version a call through a weighted alias reaches.
 //! - [`retry`]: when an asynchronous invocation is tried again, and when it is given up.
+//! - [`scaler`]: what one scalable target does, from all its policies ([`target_tracking`], [`step`]) and their
+//!   cooldowns; [`alarm`]: the states of CloudWatch's alarms, on which the policies act.
+//! - [`fast`]: the other mode, which decides every second from the load itself.
+//! - [`schedule`]: when scheduled actions are due.
 //! - [`trace`]: when requests come; [`simulate`]: what the policies would do with them.
 //!
 //! Nothing here reads a clock, waits or does I/O: time comes in as milliseconds, randomness as a number
