@@ -11,7 +11,7 @@ use sha2::{Digest as _, Sha256};
 use super::error::Outcome;
 use super::ids;
 
-const FILES: [&str; 18] = [
+const FILES: [&str; 19] = [
     include_str!("managed/AWSCloudTrail_ReadOnlyAccess.json"),
     include_str!("managed/AWSLambdaBasicExecutionRole.json"),
     include_str!("managed/AWSLambda_FullAccess.json"),
@@ -22,6 +22,7 @@ const FILES: [&str; 18] = [
     include_str!("managed/AmazonS3ReadOnlyAccess.json"),
     include_str!("managed/AmazonSageMakerFullAccess.json"),
     include_str!("managed/AmazonSageMakerReadOnly.json"),
+    include_str!("managed/CloudWatchFullAccess.json"),
     include_str!("managed/CloudWatchLogsFullAccess.json"),
     include_str!("managed/CloudWatchLogsReadOnlyAccess.json"),
     include_str!("managed/CloudWatchReadOnlyAccess.json"),

@@ -58,13 +58,15 @@ pub const DEFAULT_ROLE: &str = "AmazonSageMaker-ExecutionRole";
 const DEFAULT_ROLE_PATH: &str = "/service-role/";
 /// What that role may do: what the course's notebooks and `kennel env`'s shell do with it, IAM and Lambda
 /// included. It is far more than a training job needs, and `kennel audit` says so.
-const DEFAULT_POLICIES: [&str; 8] = [
+const DEFAULT_POLICIES: [&str; 9] = [
     "AmazonSageMakerFullAccess",
     "AmazonS3FullAccess",
     "IAMFullAccess",
     "AWSLambda_FullAccess",
     "CloudWatchLogsFullAccess",
     "CloudWatchReadOnlyAccess",
+    // For alarms: their states are set by hand, and their actions switched off.
+    "CloudWatchFullAccess",
     // For `kennel iam` and `kennel audit`.
     "AWSCloudTrail_ReadOnlyAccess",
     "IAMAccessAnalyzerFullAccess",
