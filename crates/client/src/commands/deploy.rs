@@ -3,13 +3,14 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use serde_json::json;
+use serde_json::{Value, json};
 
+use super::cost::IDLE_TAG;
 use super::{as_name, default_bucket, endpoint, image, role_arn};
 use crate::client::{Client, Service};
 use crate::clock;
 use crate::error::ClientError;
-use crate::output::{byte_bar, line, note};
+use crate::output::{byte_bar, line, note, text};
 use crate::s3::Location;
 use crate::target::TargetArguments;
 
@@ -43,6 +44,10 @@ pub struct Arguments {
     /// Put the model behind an endpoint that exists, without an interruption
     #[arg(long, requires = "name")]
     update: bool,
+    /// Stop its instances after so long without a request (30m, 2h); the next request starts them again.
+    /// 0 takes that back
+    #[arg(long, value_name = "TIME", value_parser = super::cost::seconds)]
+    idle_timeout: Option<f64>,
     /// Do not wait until it serves
     #[arg(long)]
     no_wait: bool,
@@ -87,13 +92,25 @@ fn deploy(client: &Client, arguments: &Arguments) -> Result<(), ClientError> {
         }),
     );
     let operation = if arguments.update { "UpdateEndpoint" } else { "CreateEndpoint" };
-    let created = configured
-        .and_then(|_| call(operation, json!({"EndpointName": name, "EndpointConfigName": part})));
+    let mut body = json!({"EndpointName": name, "EndpointConfigName": part});
+    let idle = idle_tag(arguments.idle_timeout)?;
+    if let (Some(tag), false) = (&idle, arguments.update) {
+        body["Tags"] = json!([tag]);
+    }
+    let created = configured.and_then(|_| call(operation, body));
     if let Err(error) = created {
         // The first error is the one to tell; what was made for nothing goes.
         let _ = call("DeleteEndpointConfig", json!({"EndpointConfigName": part}));
         let _ = call("DeleteModel", json!({"ModelName": part}));
         return Err(error);
+    }
+    if let (Some(tag), true) = (&idle, arguments.update) {
+        // An update takes no tags.
+        let arn = text(&endpoint::describe(client, &name)?, "EndpointArn");
+        call("AddTags", json!({"ResourceArn": arn, "Tags": [tag]}))?;
+    }
+    if idle.is_some() && client.target().endpoint.is_none() {
+        note("note: nothing at AWS reads this tag: an idle endpoint there goes on and is billed");
     }
     if !arguments.no_wait {
         // An update that failed leaves the old configuration in service.
@@ -114,6 +131,18 @@ fn deploy(client: &Client, arguments: &Arguments) -> Result<(), ClientError> {
     };
     note(format!("ask it with `kennel invoke {name} photo.jpg{flags}`"));
     Ok(())
+}
+
+/// The tag by which the platform stops an endpoint that nobody asks: whole seconds, 0 for never.
+fn idle_tag(timeout: Option<f64>) -> Result<Option<Value>, ClientError> {
+    let Some(seconds) = timeout else { return Ok(None) };
+    let whole = seconds.ceil();
+    if whole > 0.0 && whole < 10.0 {
+        return Err(ClientError::Usage(format!(
+            "`--idle-timeout` of {whole} s would stop an endpoint between two requests\nhint: it must be 0 or at least 10s"
+        )));
+    }
+    Ok(Some(json!({"Key": IDLE_TAG, "Value": format!("{whole:.0}")})))
 }
 
 /// `runs/dogs/model.tar.gz` is named after its folder, other files after themselves.
@@ -151,8 +180,6 @@ fn artifact(client: &Client, model: &str, name: &str, stamp: &str) -> Result<Str
 
 #[cfg(test)]
 mod tests {
-    use serde_json::Value;
-
     use super::*;
     use crate::testing::{Reply, Seen, Server, ok};
 
@@ -173,6 +200,7 @@ mod tests {
             count: 2,
             image: "image-classification".into(),
             role: Some("arn:aws:iam::1:role/r".into()),
+            idle_timeout: None,
             update: false,
             no_wait: false,
             json: false,
@@ -216,6 +244,31 @@ mod tests {
         assert!(seen[1].line.starts_with("PUT /sagemaker-us-east-1-123456789012/models/dogs/"));
         let config: Value = serde_json::from_slice(&seen[3].body).unwrap();
         assert_eq!(config["ProductionVariants"][0]["InitialInstanceCount"], 2);
+    }
+
+    #[test]
+    fn an_idle_timeout_is_a_tag_of_the_endpoint() {
+        let folder = tempfile::tempdir().unwrap();
+        let model = folder.path().join("model.tar.gz");
+        std::fs::write(&model, b"x").unwrap();
+        let tag = |update: bool, timeout: f64| {
+            let server = Server::start(|_, _| ok(r#"{"EndpointArn":"arn:e"}"#));
+            let arguments = Arguments {
+                idle_timeout: Some(timeout),
+                update,
+                no_wait: true,
+                ..arguments(&model)
+            };
+            deploy(&server.client(), &arguments)?;
+            let seen = server.seen();
+            let last: Value = serde_json::from_slice(&seen[seen.len() - 1].body).unwrap();
+            let operation = operations(&seen).pop().unwrap();
+            Ok::<_, ClientError>((operation, last["Tags"].clone()))
+        };
+        let expected = json!([{"Key": "kennel:idle-timeout", "Value": "1800"}]);
+        assert_eq!(tag(false, 1800.0).unwrap(), ("CreateEndpoint".to_owned(), expected.clone()));
+        assert_eq!(tag(true, 1800.0).unwrap(), ("AddTags".to_owned(), expected));
+        assert!(tag(false, 3.0).unwrap_err().to_string().contains("at least 10s"));
     }
 
     #[test]

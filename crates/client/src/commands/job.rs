@@ -9,7 +9,7 @@ use clap::{Args, Subcommand};
 use serde_json::{Map, Value, json};
 
 use super::logs::{Tail, TailArguments};
-use super::{default_bucket, image, role_arn};
+use super::{cost, default_bucket, image, role_arn};
 use crate::client::{Client, Service};
 use crate::error::ClientError;
 use crate::output::{self, Spinner, byte_bar, fields, line, maybe, note, table, text, time};
@@ -337,6 +337,7 @@ fn shown(job: &Value) -> String {
         ("ended", Some(time(&job["TrainingEndTime"])).filter(|t| !t.is_empty())),
         ("training", seconds("TrainingTimeInSeconds")),
         ("billable", seconds("BillableTimeInSeconds")),
+        ("on AWS", cost::of_job(job)),
         ("artifact", maybe(&job["ModelArtifacts"], "S3ModelArtifacts")),
     ]);
     let metrics = job["FinalMetricDataList"].as_array().into_iter().flatten();

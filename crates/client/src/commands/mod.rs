@@ -2,6 +2,7 @@
 
 mod audit;
 mod bucket;
+mod cost;
 mod deploy;
 mod endpoint;
 mod function;
@@ -48,6 +49,8 @@ pub enum Command {
     Iam(Box<iam::Arguments>),
     /// What is open too wide, unused or running for nothing, with the fix for each
     Audit(Box<audit::Arguments>),
+    /// What things would cost on AWS, which instance type to take, and what is up: estimate, advise, running
+    Cost(Box<cost::Arguments>),
     /// Log groups: groups, tail
     Logs(logs::Arguments),
     /// Put a model.tar.gz behind an endpoint and wait until it serves
@@ -75,6 +78,7 @@ pub fn run(command: Command) -> Result<(), ClientError> {
         Command::Function(arguments) => function::run(*arguments),
         Command::Iam(arguments) => iam::run(*arguments),
         Command::Audit(arguments) => audit::run(&arguments),
+        Command::Cost(arguments) => cost::run(*arguments),
         Command::Logs(arguments) => logs::run(arguments),
         Command::Deploy(arguments) => deploy::run(&arguments),
         Command::Invoke(arguments) => invoke::run(&arguments),
