@@ -72,15 +72,6 @@ pub struct Alarm {
     pub missing: Missing,
 }
 
-/// What an evaluation found.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Evaluation {
-    /// The state from now on.
-    pub state: State,
-    /// CloudWatch's `StateReason`, without the points' times, which are not known here.
-    pub reason: String,
-}
-
 /// How many periods more than N an evaluation looks at.
 const EXTRA_PERIODS: u32 = 2;
 
@@ -105,28 +96,11 @@ impl Comparison {
             Self::LessThanOrEqualToThreshold => point <= threshold,
         }
     }
-
-    /// CloudWatch's words in a `StateReason`.
-    fn words(self) -> &'static str {
-        match self {
-            Self::GreaterThanOrEqualToThreshold => "greater than or equal to",
-            Self::GreaterThanThreshold => "greater than",
-            Self::LessThanThreshold => "less than",
-            Self::LessThanOrEqualToThreshold => "less than or equal to",
-        }
-    }
 }
 
 impl Alarm {
     /// The state after `points`, one for each period, oldest first; `None` where a period has none. More
     /// than [`Alarm::evaluation_periods`] may be given: the evaluation range, [`Alarm::range`] long.
-    pub fn evaluate(&self, previous: State, points: &[Option<f64>]) -> Evaluation {
-        let seen = self.look(points);
-        let state = self.judge(previous, seen);
-        Evaluation { state, reason: self.reason(previous, state, seen, points) }
-    }
-
-    /// The state of [`Alarm::evaluate`] without its words: nothing is allocated.
     pub fn state(&self, previous: State, points: &[Option<f64>]) -> State {
         self.judge(previous, self.look(points))
     }
@@ -175,64 +149,6 @@ impl Alarm {
             Missing::Missing => State::InsufficientData,
         }
     }
-
-    fn reason(&self, previous: State, state: State, seen: Seen, points: &[Option<f64>]) -> String {
-        let periods = self.evaluation_periods;
-        let missing = periods.saturating_sub(seen.points);
-        if state == State::InsufficientData {
-            let (noun, verb) = plural(missing, "datapoint was", "datapoints were");
-            return format!("Insufficient Data: {noun} {verb} unknown.");
-        }
-        let filled = match self.missing {
-            Missing::Breaching if missing > 0 => Some("Breaching"),
-            Missing::NotBreaching if missing > 0 => Some("NonBreaching"),
-            Missing::Ignore if missing > 0 && seen.points == 0 => Some("Ignored"),
-            _ => None,
-        };
-        if let Some(filled) = filled {
-            let received = match seen.points {
-                0 => "no datapoints were".to_owned(),
-                1 => "1 datapoint was".to_owned(),
-                several => format!("{several} datapoints were"),
-            };
-            let period = if periods == 1 { "period" } else { "periods" };
-            let (noun, verb) = plural(missing, "missing datapoint was", "missing datapoints were");
-            return format!(
-                "Threshold Crossed: {received} received for {periods} {period} and {noun} {verb} \
-                 treated as [{filled}]."
-            );
-        }
-
-        // Newest first, as CloudWatch lists them.
-        let newest = points.iter().rev().flatten().take(periods as usize);
-        let (listed, count, not, least) = if state == State::Alarm {
-            let breaching =
-                newest.filter(|point| self.comparison.breaches(**point, self.threshold));
-            (list(breaching), seen.breaching, "", self.datapoints_to_alarm)
-        } else {
-            let good = newest.filter(|point| !self.comparison.breaches(**point, self.threshold));
-            let least = periods.saturating_sub(self.datapoints_to_alarm) + 1;
-            (list(good), seen.points - seen.breaching, "not ", least)
-        };
-        let verb = if count == 1 { "was" } else { "were" };
-        let from_to = match state {
-            State::Alarm => "OK -> ALARM",
-            _ => "ALARM -> OK",
-        };
-        let datapoints = if least == 1 { "datapoint" } else { "datapoints" };
-        let words = self.comparison.words();
-        let threshold = self.threshold;
-        // A state that did not change is not worth a transition.
-        let transition = if previous == state {
-            String::new()
-        } else {
-            format!(" (minimum {least} {datapoints} for {from_to} transition)")
-        };
-        format!(
-            "Threshold Crossed: {count} out of the last {periods} datapoints [{listed}] {verb} \
-             {not}{words} the threshold ({threshold:?}){transition}."
-        )
-    }
 }
 
 /// The points that an evaluation takes into account: the newest N at most.
@@ -242,15 +158,6 @@ struct Seen {
     breaching: u32,
     /// The age in periods of the oldest of them; the newest period is 1.
     oldest: u32,
-}
-
-fn plural(count: u32, one: &'static str, several: &'static str) -> (u32, &'static str) {
-    (count, if count == 1 { one } else { several })
-}
-
-/// The points with commas, written as Java does: a whole number keeps its `.0`.
-fn list<'a>(points: impl Iterator<Item = &'a f64>) -> String {
-    points.map(|point| format!("{point:?}")).collect::<Vec<_>>().join(", ")
 }
 
 #[cfg(test)]
