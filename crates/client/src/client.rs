@@ -48,6 +48,8 @@ pub enum Service {
     CloudTrail,
     /// IAM Access Analyzer.
     AccessAnalyzer,
+    /// Application Auto Scaling.
+    AutoScaling,
 }
 
 impl Service {
@@ -64,6 +66,7 @@ impl Service {
             Service::CloudWatch => "monitoring",
             Service::CloudTrail => "cloudtrail",
             Service::AccessAnalyzer => "access-analyzer",
+            Service::AutoScaling => "application-autoscaling",
         }
     }
 
@@ -80,6 +83,7 @@ impl Service {
             Service::CloudWatch => format!("monitoring.{region}.amazonaws.com"),
             Service::CloudTrail => format!("cloudtrail.{region}.amazonaws.com"),
             Service::AccessAnalyzer => format!("access-analyzer.{region}.amazonaws.com"),
+            Service::AutoScaling => format!("application-autoscaling.{region}.amazonaws.com"),
         }
     }
 
@@ -91,6 +95,7 @@ impl Service {
                 ("com.amazonaws.cloudtrail.v20131101.CloudTrail_20131101", "1.1")
             }
             Service::CloudWatch => ("GraniteServiceVersion20100801", "1.0"),
+            Service::AutoScaling => ("AnyScaleFrontendService", "1.1"),
             _ => ("SageMaker", "1.1"),
         }
     }

@@ -2,6 +2,7 @@
 //!
 //! [`gather`] makes the calls, [`rules`] judges what they told, and the rest shows it.
 
+pub(super) mod brief;
 mod facts;
 mod finding;
 mod gather;

@@ -3,7 +3,7 @@
 mod classifier;
 mod code;
 mod concurrency;
-mod invoke;
+pub(super) mod invoke;
 
 use std::path::PathBuf;
 use std::time::Duration;

@@ -11,6 +11,7 @@ mod invoke;
 mod job;
 mod logs;
 mod model;
+mod report;
 mod status;
 mod tuning;
 
@@ -51,6 +52,8 @@ pub enum Command {
     Audit(Box<audit::Arguments>),
     /// What things would cost on AWS, which instance type to take, and what is up: estimate, advise, running
     Cost(Box<cost::Arguments>),
+    /// The writeup of a project from facts: instances, training, endpoint, function, security, scaling
+    Report(Box<report::Arguments>),
     /// Log groups: groups, tail
     Logs(logs::Arguments),
     /// Put a model.tar.gz behind an endpoint and wait until it serves
@@ -79,6 +82,7 @@ pub fn run(command: Command) -> Result<(), ClientError> {
         Command::Iam(arguments) => iam::run(*arguments),
         Command::Audit(arguments) => audit::run(&arguments),
         Command::Cost(arguments) => cost::run(*arguments),
+        Command::Report(arguments) => report::run(&arguments),
         Command::Logs(arguments) => logs::run(arguments),
         Command::Deploy(arguments) => deploy::run(&arguments),
         Command::Invoke(arguments) => invoke::run(&arguments),

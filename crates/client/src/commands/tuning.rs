@@ -118,7 +118,7 @@ pub(super) fn run(arguments: Arguments) -> Result<(), ClientError> {
     }
 }
 
-fn describe(client: &Client, name: &str) -> Result<Value, ClientError> {
+pub(super) fn describe(client: &Client, name: &str) -> Result<Value, ClientError> {
     let body = json!({"HyperParameterTuningJobName": name});
     client.json(Service::SageMaker, "DescribeHyperParameterTuningJob", &body)
 }
@@ -201,7 +201,7 @@ fn definition(job: &Value) -> &Value {
 }
 
 /// The objective's name and whether more of it is better.
-fn objective(job: &Value) -> (String, bool) {
+pub(super) fn objective(job: &Value) -> (String, bool) {
     let objective = match &job["HyperParameterTuningJobConfig"]["HyperParameterTuningJobObjective"]
     {
         Value::Null => &definition(job)["TuningObjective"],
@@ -210,12 +210,12 @@ fn objective(job: &Value) -> (String, bool) {
     (text(objective, "MetricName"), text(objective, "Type") == "Maximize")
 }
 
-fn value(trial: &Value) -> Option<f64> {
+pub(super) fn value(trial: &Value) -> Option<f64> {
     trial[OBJECTIVE]["Value"].as_f64()
 }
 
 /// The trials of a tuning job, best first; those without an objective come last, in their order.
-fn trials(client: &Client, job: &Value) -> Result<Vec<Value>, ClientError> {
+pub(super) fn trials(client: &Client, job: &Value) -> Result<Vec<Value>, ClientError> {
     let body = json!({
         "HyperParameterTuningJobName": text(job, "HyperParameterTuningJobName"),
         "SortBy": "Name", "SortOrder": "Ascending", "MaxResults": 100,

@@ -16,7 +16,7 @@ use crate::error::ClientError;
 use crate::output::{note, text};
 
 /// Longest run of a function, with some time for the way.
-pub(super) const LONGEST_CALL: Duration = Duration::from_secs(900 + 20);
+pub(in crate::commands) const LONGEST_CALL: Duration = Duration::from_secs(900 + 20);
 /// Largest event of a synchronous invocation.
 pub(super) const MAX_EVENT: u64 = 6 << 20;
 
@@ -36,13 +36,53 @@ pub(super) struct Invoke {
 }
 
 pub(super) fn call(client: &Client, arguments: &Invoke) -> Result<(), ClientError> {
-    let query = match &arguments.qualifier {
+    let payload = event(&arguments.payload)?;
+    let asked = Asked { qualifier: arguments.qualifier.as_deref(), payload, log: arguments.log };
+    let told = ask(client, &arguments.name, asked)?;
+    if let Some(log) = told.log {
+        note(log.trim_end());
+    }
+    let mut out = std::io::stdout();
+    // A reader that has gone (`| head`) ends the program quietly.
+    if out.write_all(&told.answer).and_then(|()| out.write_all(b"\n")).is_err() {
+        std::process::exit(0);
+    }
+    match told.failure {
+        None => Ok(()),
+        Some(kind) => Err(failed(&arguments.name, &kind, &told.answer)),
+    }
+}
+
+/// A synchronous call.
+pub(in crate::commands) struct Asked<'a> {
+    pub qualifier: Option<&'a str>,
+    pub payload: Vec<u8>,
+    /// Whether the end of the log is wanted.
+    pub log: bool,
+}
+
+/// What a call told.
+pub(in crate::commands) struct Told {
+    pub answer: Vec<u8>,
+    /// `Handled` or `Unhandled`, when the function failed.
+    pub failure: Option<String>,
+    /// The log's end, where it was wanted.
+    pub log: Option<String>,
+}
+
+/// Invokes a function and waits for its answer.
+pub(in crate::commands) fn ask(
+    client: &Client,
+    name: &str,
+    asked: Asked<'_>,
+) -> Result<Told, ClientError> {
+    let query = match asked.qualifier {
         Some(qualifier) => format!("?Qualifier={}", encode(qualifier)),
         None => String::new(),
     };
-    let at = format!("{}/invocations{query}", path(&arguments.name));
+    let at = format!("{}/invocations{query}", path(name));
     let mut request = rest_request(Service::Lambda, "Invoke", Method::POST, &at, None);
-    let kind = if arguments.log { "Tail" } else { "None" };
+    let kind = if asked.log { "Tail" } else { "None" };
     for (name, value) in [
         ("content-type", "application/json"),
         ("x-amz-invocation-type", "RequestResponse"),
@@ -50,27 +90,18 @@ pub(super) fn call(client: &Client, arguments: &Invoke) -> Result<(), ClientErro
     ] {
         request.headers.push((name.to_owned(), value.to_owned()));
     }
-    request.payload = Payload::Bytes(event(&arguments.payload)?);
+    request.payload = Payload::Bytes(asked.payload);
     let response = client.send(&request)?;
     let header = |name: &str| header_of(response.headers(), name);
     let (failure, log) = (header("x-amz-function-error"), header("x-amz-log-result"));
     let answer = client.read(&request, response)?;
-    if let Some(log) = log.filter(|_| arguments.log) {
-        let tail = STANDARD.decode(log).map_err(|e| ClientError::Answer {
-            operation: request.operation.clone(),
-            reason: format!("the log's end is no base64: {e}"),
-        })?;
-        note(String::from_utf8_lossy(&tail).trim_end());
-    }
-    let mut out = std::io::stdout();
-    // A reader that has gone (`| head`) ends the program quietly.
-    if out.write_all(&answer).and_then(|()| out.write_all(b"\n")).is_err() {
-        std::process::exit(0);
-    }
-    match failure {
-        None => Ok(()),
-        Some(kind) => Err(failed(&arguments.name, &kind, &answer)),
-    }
+    let decoded = log.filter(|_| asked.log).map(|log| STANDARD.decode(log)).transpose();
+    let log = decoded.map_err(|e| ClientError::Answer {
+        operation: request.operation.clone(),
+        reason: format!("the log's end is no base64: {e}"),
+    })?;
+    let log = log.map(|tail| String::from_utf8_lossy(&tail).into_owned());
+    Ok(Told { answer, failure, log })
 }
 
 /// A function's error as the command's.
@@ -84,7 +115,7 @@ fn failed(name: &str, kind: &str, answer: &[u8]) -> ClientError {
 }
 
 /// `JSON`, `@FILE` or `@-`, as bytes that are JSON.
-pub(super) fn event(given: &str) -> Result<Vec<u8>, ClientError> {
+pub(in crate::commands) fn event(given: &str) -> Result<Vec<u8>, ClientError> {
     let bytes = match given.strip_prefix('@') {
         None => given.as_bytes().to_vec(),
         Some(name) => {

@@ -94,7 +94,7 @@ impl World {
         Server::start(move |seen, _| self.answer(seen, &polls))
     }
 
-    fn answer(&self, seen: &Seen, polls: &AtomicUsize) -> Reply {
+    pub(in crate::commands) fn answer(&self, seen: &Seen, polls: &AtomicUsize) -> Reply {
         let action = parameter(seen, "Action");
         let target = seen.header("x-amz-target").and_then(|t| t.rsplit('.').next());
         let operation = target.unwrap_or(&action);
