@@ -29,6 +29,7 @@ use serde_json::{Value, json};
 use tokio::sync::{Notify, watch};
 
 use crate::cloudwatch::Recorder;
+use crate::cloudwatch::alarms::Alarms;
 use crate::context::{Clock, Context};
 use crate::iam::Iam;
 use crate::logs::Logs;
@@ -56,6 +57,8 @@ pub struct Options {
     pub logs: Logs,
     /// Where endpoints' and jobs' metrics go.
     pub metrics: Recorder,
+    /// The alarms that end deployments.
+    pub(crate) alarms: Alarms,
     /// Starts children.
     pub launcher: Launcher,
     /// The data folder.
@@ -91,6 +94,7 @@ struct Inner {
     objects: objects::Objects,
     logs: Logs,
     metrics: Recorder,
+    alarms: Alarms,
     launcher: Launcher,
     data: PathBuf,
     kennel: PathBuf,
@@ -122,7 +126,6 @@ pub(crate) trait ScalingGuard: Send + Sync + std::fmt::Debug {
 impl Inner {
     /// The variants of an endpoint that are scaled automatically: AWS lets no update change their instance
     /// type. <https://docs.aws.amazon.com/sagemaker/latest/dg/endpoint-scaling-update.html>
-    #[allow(dead_code, reason = "UpdateEndpoint asks")]
     fn scaled_variants(&self, endpoint: &str) -> Vec<String> {
         self.scaling.get().map(|guard| guard.scaled_variants(endpoint)).unwrap_or_default()
     }
@@ -154,6 +157,7 @@ impl SageMaker {
                 .guarded(options.rights),
             logs: options.logs,
             metrics: options.metrics,
+            alarms: options.alarms,
             launcher: options.launcher,
             data: options.data,
             kennel: options.kennel,

@@ -1,8 +1,9 @@
-//! Models and endpoint configurations: definitions that endpoints are made of.
+//! Models and endpoint configurations ([`config`]): definitions that endpoints are made of.
+
+mod config;
 
 use std::collections::BTreeMap;
 
-use kennel_hosting::instance_type;
 use kennel_wire::ServiceError;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -16,6 +17,8 @@ use super::{SageMaker, Tag, pairs};
 use crate::context::{Context, Timestamp};
 use crate::service::Answer;
 
+pub(super) use config::{DataCapture, EndpointConfig, ProductionVariant, missing_config};
+
 /// A model as stored.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct Model {
@@ -26,21 +29,6 @@ pub(super) struct Model {
 
 impl Row for Model {
     const KIND: &'static str = "model";
-    fn created(&self) -> Timestamp {
-        self.created
-    }
-}
-
-/// An endpoint configuration as stored.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub(super) struct EndpointConfig {
-    pub request: Value,
-    pub arn: String,
-    pub created: Timestamp,
-}
-
-impl Row for EndpointConfig {
-    const KIND: &'static str = "endpoint-config";
     fn created(&self) -> Timestamp {
         self.created
     }
@@ -72,54 +60,6 @@ pub(super) struct Container {
     model_package_name: Option<String>,
 }
 
-/// `ProductionVariant`.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(rename_all = "PascalCase")]
-pub(super) struct ProductionVariant {
-    pub variant_name: String,
-    pub model_name: Option<String>,
-    pub initial_instance_count: Option<u32>,
-    pub instance_type: Option<String>,
-    pub initial_variant_weight: Option<f64>,
-    serverless_config: Option<Value>,
-}
-
-#[derive(Debug, Clone, Deserialize)]
-#[serde(rename_all = "PascalCase")]
-struct ConfigRequest {
-    endpoint_config_name: String,
-    production_variants: Vec<ProductionVariant>,
-    #[serde(default)]
-    shadow_production_variants: Vec<Value>,
-    data_capture_config: Option<DataCapture>,
-    async_inference_config: Option<Value>,
-    #[serde(default)]
-    tags: Vec<Tag>,
-}
-
-/// `DataCaptureConfig`: what of an endpoint's traffic is kept in S3.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "PascalCase")]
-pub(super) struct DataCapture {
-    #[serde(default)]
-    pub enable_capture: bool,
-    /// 0 to 100.
-    #[serde(default)]
-    pub initial_sampling_percentage: u32,
-    #[serde(default)]
-    pub destination_s3_uri: String,
-    /// `{"CaptureMode": "Input" | "Output" | "InputAndOutput"}` each.
-    #[serde(default)]
-    pub capture_options: Vec<Value>,
-    /// `{"CsvContentTypes": […], "JsonContentTypes": […]}`.
-    #[serde(default)]
-    pub capture_content_type_header: Option<Value>,
-    /// The role that writes: a model's, set when an endpoint is made of the configuration. Without one it was the
-    /// caller who may write there.
-    #[serde(default)]
-    pub role: Option<String>,
-}
-
 fn not_implemented(what: &str) -> ServiceError {
     ServiceError::validation(format!(
         "{what} is not implemented by Kennel\nhint: README's table lists what is built"
@@ -127,6 +67,12 @@ fn not_implemented(what: &str) -> ServiceError {
 }
 
 impl Model {
+    /// The execution role.
+    pub(super) fn role(&self) -> Option<String> {
+        let role = self.request.get("ExecutionRoleArn").and_then(Value::as_str);
+        role.map(str::to_owned)
+    }
+
     /// The one container.
     pub(super) fn container(&self) -> Result<Container, ServiceError> {
         let request: ModelRequest = serde_json::from_value(self.request.clone())
@@ -171,15 +117,6 @@ impl ModelRequest {
                 "`ModelDataUrl` of the container is missing\nhint: give the `s3://…/model.tar.gz` of a training job",
             )),
         }
-    }
-}
-
-impl EndpointConfig {
-    /// The variants of the configuration.
-    pub(super) fn variants(&self) -> Result<Vec<ProductionVariant>, ServiceError> {
-        let request: ConfigRequest = serde_json::from_value(self.request.clone())
-            .map_err(|e| ServiceError::validation(e.to_string()))?;
-        Ok(request.production_variants)
     }
 }
 
@@ -255,122 +192,6 @@ impl SageMaker {
             .collect();
         Ok(json!({ "Models": models, "NextToken": next }))
     }
-
-    pub(super) async fn create_endpoint_config(&self, context: &Context, input: Value) -> Answer {
-        let request: ConfigRequest = serde_json::from_value(input.clone())
-            .map_err(|e| ServiceError::validation(e.to_string()))?;
-        self.check_config(context, &request)?;
-        let name = &request.endpoint_config_name;
-        let arn = context.arn("sagemaker", &format!("endpoint-config/{}", name.to_lowercase()));
-        let taken = ServiceError::validation(format!(
-            "Cannot create already existing endpoint configuration \"{arn}\"."
-        ));
-        let config = EndpointConfig { request: input, arn: arn.clone(), created: context.now };
-        self.inner.rows.insert(name, &arn, config, pairs(request.tags), taken).await?;
-        Ok(json!({ "EndpointConfigArn": arn }))
-    }
-
-    fn check_config(&self, context: &Context, request: &ConfigRequest) -> Result<(), ServiceError> {
-        if !request.shadow_production_variants.is_empty() {
-            return Err(not_implemented("`ShadowProductionVariants`"));
-        }
-        if request.async_inference_config.is_some() {
-            return Err(not_implemented("`AsyncInferenceConfig`"));
-        }
-        if request.data_capture_config.as_ref().is_some_and(|c| c.enable_capture) {
-            return Err(not_implemented("`DataCaptureConfig`"));
-        }
-        let mut names = std::collections::BTreeSet::new();
-        let mut weights = 0.0;
-        for variant in &request.production_variants {
-            let name = &variant.variant_name;
-            if !names.insert(name) {
-                return Err(ServiceError::validation(format!(
-                    "variant name `{name}` is used twice"
-                )));
-            }
-            if variant.serverless_config.is_some() {
-                return Err(not_implemented("`ServerlessConfig`"));
-            }
-            let Some(model) = &variant.model_name else {
-                return Err(not_implemented(
-                    "a variant without `ModelName` (inference components)",
-                ));
-            };
-            self.inner.rows.get::<Model>(model)?.ok_or_else(|| missing_model(context, model))?;
-            let Some(instance_type) = &variant.instance_type else {
-                return Err(ServiceError::validation(format!(
-                    "variant `{name}`: `InstanceType` is missing"
-                )));
-            };
-            if instance_type::find(instance_type).is_none() {
-                return Err(ServiceError::validation(format!(
-                    "variant `{name}`: instance type `{instance_type}` is not known to Kennel\nhint: choose one such as ml.m5.large; its size only bounds threads and memory here"
-                )));
-            }
-            if variant.initial_instance_count.is_none_or(|count| count == 0) {
-                return Err(ServiceError::validation(format!(
-                    "variant `{name}`: `InitialInstanceCount` must be at least 1"
-                )));
-            }
-            weights += variant.initial_variant_weight.unwrap_or(1.0);
-        }
-        if weights <= 0.0 {
-            return Err(ServiceError::validation(
-                "the variants' weights sum up to 0; at least one must get traffic",
-            ));
-        }
-        Ok(())
-    }
-
-    pub(super) fn describe_endpoint_config(&self, context: &Context, input: &Value) -> Answer {
-        let name = text(input, "EndpointConfigName");
-        let config = self
-            .inner
-            .rows
-            .get::<EndpointConfig>(name)?
-            .ok_or_else(|| missing_config(context, name))?;
-        let mut request = config.request;
-        if let Some(Value::Array(variants)) = request.get_mut("ProductionVariants") {
-            for variant in variants.iter_mut().filter_map(Value::as_object_mut) {
-                variant.entry("InitialVariantWeight").or_insert(json!(1.0));
-            }
-        }
-        Ok(with_state(
-            request,
-            json!({
-                "EndpointConfigArn": config.arn,
-                "CreationTime": config.created.seconds(),
-                "EnableNetworkIsolation": false,
-            }),
-        ))
-    }
-
-    pub(super) async fn delete_endpoint_config(&self, context: &Context, input: &Value) -> Answer {
-        let name = text(input, "EndpointConfigName");
-        let arn = context.arn("sagemaker", &format!("endpoint-config/{}", name.to_lowercase()));
-        match self.inner.rows.remove::<EndpointConfig>(name, &arn).await? {
-            true => Ok(json!({})),
-            false => Err(missing_config(context, name)),
-        }
-    }
-
-    pub(super) fn list_endpoint_configs(&self, input: &Value) -> Answer {
-        let rows = self.inner.rows.all::<EndpointConfig>()?;
-        let (shown, next) =
-            definitions(input, rows.into_iter().map(|(n, r)| (n, r.created, r.arn)))?;
-        let configs: Vec<Value> = shown
-            .iter()
-            .map(|i| {
-                json!({
-                    "EndpointConfigName": i.name,
-                    "EndpointConfigArn": i.row,
-                    "CreationTime": i.created.seconds(),
-                })
-            })
-            .collect();
-        Ok(json!({ "EndpointConfigs": configs, "NextToken": next }))
-    }
 }
 
 /// A page of definitions: the row of an item is its ARN.
@@ -407,9 +228,4 @@ pub(super) fn with_state(request: Value, state: Value) -> Value {
 pub(super) fn missing_model(context: &Context, name: &str) -> ServiceError {
     let arn = context.arn("sagemaker", &format!("model/{}", name.to_lowercase()));
     ServiceError::validation(format!("Could not find model \"{arn}\"."))
-}
-
-pub(super) fn missing_config(context: &Context, name: &str) -> ServiceError {
-    let arn = context.arn("sagemaker", &format!("endpoint-config/{}", name.to_lowercase()));
-    ServiceError::validation(format!("Could not find endpoint configuration \"{arn}\"."))
 }

@@ -1,5 +1,5 @@
-//! Makes endpoints happen: every row has one task, which brings up what the row wants, switches the
-//! traffic over, and takes down what is no longer wanted. Rows are the truth; after a restart every
+//! Makes endpoints happen: every row has one task, which brings up what the row wants, deploys what is to
+//! serve next (`deploy`), and takes down what is no longer wanted. Rows are the truth; after a restart every
 //! endpoint is brought up again from its row and the unpacked model beside it.
 
 use std::collections::HashSet;
@@ -11,10 +11,10 @@ use kennel_wire::ServiceError;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
+use super::deploy::TICK;
 use super::live::{LiveEndpoint, LiveVariant};
-use super::{Deployment, Endpoint, Status};
+use super::{Deployment, Endpoint, Status, Stuck, fleet, instance};
 use crate::sagemaker::Inner;
-use crate::sagemaker::endpoint::instance;
 
 /// How often a row is looked at when nobody says that it changed.
 const PERIOD: Duration = Duration::from_secs(30);
@@ -36,9 +36,7 @@ pub(in crate::sagemaker) async fn run(inner: Arc<Inner>, mut shutdown: watch::Re
                     if running.insert(name.clone()) {
                         let (inner, shutdown) = (inner.clone(), shutdown.clone());
                         tasks.spawn(async move {
-                            Manager { inner, name: name.clone(), serving: None }
-                                .run(shutdown)
-                                .await;
+                            Manager::new(inner, name.clone()).run(shutdown).await;
                             name
                         });
                     }
@@ -80,7 +78,7 @@ async fn remove_leftovers(inner: &Inner) {
     }
 }
 
-async fn remove(folder: &Path) {
+pub(super) async fn remove(folder: &Path) {
     if let Err(e) = tokio::fs::remove_dir_all(folder).await
         && e.kind() != std::io::ErrorKind::NotFound
     {
@@ -89,20 +87,42 @@ async fn remove(folder: &Path) {
 }
 
 /// What a task does next.
-enum Next {
+pub(super) enum Next {
     Wait,
     WaitShort,
     Again,
     End,
 }
 
-struct Manager {
-    inner: Arc<Inner>,
-    name: String,
-    serving: Option<Arc<LiveEndpoint>>,
+/// Makes one endpoint like its row.
+pub(super) struct Manager {
+    pub(super) inner: Arc<Inner>,
+    pub(super) name: String,
+    /// What serves.
+    pub(super) serving: Option<Arc<LiveEndpoint>>,
+    /// What is to serve next, while it is deployed.
+    pub(super) arriving: Option<Arc<LiveEndpoint>>,
+    /// What serves beside it since a rollback failed.
+    pub(super) second: Option<Arc<LiveEndpoint>>,
+    /// Nothing was done yet since the server started.
+    pub(super) fresh: bool,
+    /// Fleets that finish their requests and stop.
+    leaving: JoinSet<()>,
 }
 
 impl Manager {
+    fn new(inner: Arc<Inner>, name: String) -> Manager {
+        Manager {
+            inner,
+            name,
+            serving: None,
+            arriving: None,
+            second: None,
+            fresh: true,
+            leaving: JoinSet::new(),
+        }
+    }
+
     async fn run(mut self, mut shutdown: watch::Receiver<bool>) {
         loop {
             let inner = self.inner.clone();
@@ -114,10 +134,7 @@ impl Manager {
                 _ = shutdown.wait_for(|stop| *stop) => Ok(Next::Again),
             };
             if *shutdown.borrow() {
-                self.inner.live.close(&self.name);
-                if let Some(serving) = self.serving.take() {
-                    drain(&serving).await;
-                }
+                self.stop().await;
                 return;
             }
             let pause = match next {
@@ -139,6 +156,7 @@ impl Manager {
     }
 
     async fn step(&mut self) -> Result<Next, ServiceError> {
+        while self.leaving.try_join_next().is_some() {}
         let Some(row) = self.inner.rows.get::<Endpoint>(&self.name)? else {
             self.take_down().await;
             return Ok(Next::End);
@@ -148,89 +166,59 @@ impl Manager {
             self.inner.rows.remove::<Endpoint>(&self.name, &row.arn).await?;
             return Ok(Next::End);
         }
-        match (row.current, row.target, &self.serving) {
-            // After a restart what served before comes first, also in the middle of an update.
-            (Some(current), target, None) => self.restore(current, target.is_some()).await,
-            (_, Some(target), _) => self.roll_out(target).await,
-            (Some(current), None, Some(_)) => self.adjust(current, row.status).await,
-            (None, None, _) => Ok(Next::Wait),
+        if let Some(target) = row.target.clone() {
+            return self.deploy(&row, target).await;
         }
+        self.fresh = false;
+        match (row.current, row.stuck, &self.serving) {
+            (Some(current), Some(stuck), _) => self.keep_both(&current, &stuck).await,
+            (Some(current), None, None) => self.restore(current).await,
+            (Some(current), None, Some(_)) => self.adjust(current, row.status).await,
+            (None, ..) => Ok(Next::Wait),
+        }
+    }
+
+    /// Takes the endpoint out of service and stops its instances.
+    async fn stop(&mut self) {
+        self.inner.live.close(&self.name);
+        for fleet in [self.serving.take(), self.arriving.take(), self.second.take()] {
+            self.release(fleet);
+        }
+        while self.leaving.join_next().await.is_some() {}
     }
 
     /// Stops everything and removes the unpacked models.
     async fn take_down(&mut self) {
-        self.inner.live.close(&self.name);
-        if let Some(serving) = self.serving.take() {
-            drain(&serving).await;
-        }
+        self.stop().await;
         remove(&self.folder()).await;
     }
 
-    /// Brings up a new deployment beside the old one and switches over when it is ready.
-    async fn roll_out(&mut self, target: Deployment) -> Result<Next, ServiceError> {
-        let number = target.number;
-        // It may serve already, when only the row could not be written the last time.
-        let brought = match self.serving.clone().filter(|live| live.deployment == number) {
-            Some(live) => Ok(live),
-            None => self.bring_up(&target).await,
-        };
-        match brought {
-            Ok(live) => {
-                self.inner.live.open(live.clone());
-                let now = self.inner.clock.now();
-                let stored = self
-                    .inner
-                    .rows
-                    .change::<Endpoint, ()>(&self.name, move |endpoint| {
-                        if endpoint.target.as_ref().is_some_and(|t| t.number == number) {
-                            endpoint.current = endpoint.target.take();
-                            endpoint.status = Status::InService;
-                            endpoint.failure = None;
-                            endpoint.modified = now;
-                        }
-                        Ok(())
-                    })
-                    .await;
-                let old = self.serving.replace(live);
-                if let Some(old) = old.filter(|old| old.deployment != number) {
-                    drain(&old).await;
-                    remove(&self.deployment_folder(old.deployment)).await;
-                }
-                stored.map(|_| Next::Again)
-            }
-            Err(reason) => {
-                tracing::warn!("endpoint `{}`: {reason}", self.name);
-                let now = self.inner.clock.now();
-                let serves = self.serving.is_some();
-                self.inner
-                    .rows
-                    .change::<Endpoint, ()>(&self.name, move |endpoint| {
-                        endpoint.target = None;
-                        // What served before goes on serving.
-                        endpoint.status = if serves { Status::InService } else { Status::Failed };
-                        endpoint.failure = Some(reason.chars().take(1024).collect());
-                        endpoint.modified = now;
-                        Ok(())
-                    })
-                    .await?;
-                remove(&self.deployment_folder(number)).await;
-                Ok(Next::Wait)
-            }
+    /// Lets a fleet go that gets no requests any more.
+    fn release(&mut self, fleet: Option<Arc<LiveEndpoint>>) {
+        if let Some(fleet) = fleet {
+            self.leaving.spawn(fleet::drain(fleet));
+        }
+    }
+
+    /// Lets a fleet go for good, with its models.
+    pub(super) fn retire(&mut self, fleet: Option<Arc<LiveEndpoint>>) {
+        if let Some(fleet) = fleet {
+            let folder = self.deployment_folder(fleet.deployment);
+            self.leaving.spawn(async move {
+                fleet::drain(fleet).await;
+                remove(&folder).await;
+            });
         }
     }
 
     /// After a restart of the server: what served before serves again.
-    async fn restore(&mut self, current: Deployment, updating: bool) -> Result<Next, ServiceError> {
-        let (meanwhile, then) = match updating {
-            true => (Status::Updating, Status::Updating),
-            false => (Status::SystemUpdating, Status::InService),
-        };
-        self.set_status(meanwhile).await?;
+    async fn restore(&mut self, current: Deployment) -> Result<Next, ServiceError> {
+        self.set_status(Status::SystemUpdating).await?;
         match self.bring_up(&current).await {
             Ok(live) => {
-                self.inner.live.open(live.clone());
+                self.inner.live.open(&self.name, vec![(live.clone(), 1.0)]);
                 self.serving = Some(live);
-                self.set_status(then).await?;
+                self.set_status(Status::InService).await?;
                 Ok(Next::Again)
             }
             Err(reason) => {
@@ -240,70 +228,92 @@ impl Manager {
         }
     }
 
+    /// Two fleets serve, as they did when the rollback failed.
+    async fn keep_both(
+        &mut self,
+        current: &Deployment,
+        stuck: &Stuck,
+    ) -> Result<Next, ServiceError> {
+        let serving = stuck.serving;
+        if self.serving.is_none() {
+            self.serving = self.started(current, serving.old).await;
+        }
+        if self.second.is_none() {
+            self.second = self.started(&stuck.deployment, serving.new).await;
+        }
+        self.route_both(current, stuck, None);
+        Ok(Next::WaitShort)
+    }
+
+    pub(super) async fn started(
+        &self,
+        deployment: &Deployment,
+        count: u32,
+    ) -> Option<Arc<LiveEndpoint>> {
+        let folder = self.deployment_folder(deployment.number);
+        match fleet::start(&self.inner, &self.name, deployment, count, &folder).await {
+            Ok(fleet) => Some(fleet),
+            Err(reason) => {
+                tracing::error!("endpoint `{}` is not back yet: {reason}", self.name);
+                None
+            }
+        }
+    }
+
     /// Counts and weights of what serves.
     async fn adjust(&mut self, current: Deployment, status: Status) -> Result<Next, ServiceError> {
         let Some(serving) = self.serving.clone() else { return Ok(Next::Again) };
-        let weights_changed = current.variants.iter().any(|wanted| {
-            serving.variants.iter().any(|v| v.name == wanted.name && v.weight != wanted.weight)
-        });
-        if weights_changed {
-            let variants = serving
-                .variants
-                .iter()
-                .map(|v| {
-                    let wanted = current.variants.iter().find(|wanted| wanted.name == v.name);
+        let all = || current.variants.iter().chain(&current.shadows);
+        let weight = |name: &str| all().find(|wanted| wanted.name == name).map(|v| v.weight);
+        if serving.all().any(|v| weight(&v.name).is_some_and(|weight| weight != v.weight)) {
+            let weighed = |variants: &[Arc<LiveVariant>]| {
+                let with = |v: &Arc<LiveVariant>| {
                     Arc::new(LiveVariant {
                         name: v.name.clone(),
-                        weight: wanted.map_or(v.weight, |wanted| wanted.weight),
+                        weight: weight(&v.name).unwrap_or(v.weight),
                         pool: v.pool.clone(),
                         load: v.load.clone(),
                     })
-                })
-                .collect();
+                };
+                variants.iter().map(with).collect()
+            };
             let live = Arc::new(LiveEndpoint {
                 name: self.name.clone(),
+                config: serving.config.clone(),
                 deployment: serving.deployment,
-                variants,
-                shadows: serving.shadows.clone(),
+                variants: weighed(&serving.variants),
+                shadows: weighed(&serving.shadows),
                 capture: serving.capture.clone(),
+                users: serving.users.clone(),
             });
-            self.inner.live.open(live.clone());
+            self.inner.live.open(&self.name, vec![(live.clone(), 1.0)]);
             self.serving = Some(live);
         }
-        let mut settled = true;
-        for wanted in &current.variants {
-            let Some(live) = serving.variants.iter().find(|v| v.name == wanted.name) else {
-                continue;
-            };
-            let count = usize::try_from(wanted.desired).unwrap_or(1);
-            live.pool.scale(count);
-            settled &= live.pool.status().ready == count;
-        }
+        let count = current.instances();
+        fleet::resize(&serving, &current, count);
         if status != Status::Updating {
             return Ok(Next::Wait);
         }
-        if settled {
+        if fleet::state(&serving, &current, count).ready {
             self.set_status(Status::InService).await?;
             return Ok(Next::Again);
         }
-        // Until a pool changes; a newer row ends the wait as well.
-        let mut watching = JoinSet::new();
-        for variant in &serving.variants {
-            let mut changes = variant.pool.watch();
-            watching.spawn(async move {
-                let _ = changes.changed().await;
-            });
-        }
-        let inner = self.inner.clone();
-        tokio::select! {
-            _ = watching.join_next() => {}
-            () = inner.endpoints_changed.notified() => {}
-            () = tokio::time::sleep(PERIOD) => {}
-        }
+        self.pause(TICK).await;
         Ok(Next::Again)
     }
 
-    async fn set_status(&self, status: Status) -> Result<(), ServiceError> {
+    /// Until something changes at the fleets or at a row, or the time is over.
+    pub(super) async fn pause(&self, most: Duration) {
+        let fleets: Vec<Arc<LiveEndpoint>> =
+            self.serving.iter().chain(&self.arriving).cloned().collect();
+        tokio::select! {
+            () = fleet::changed(&fleets) => {}
+            () = self.inner.endpoints_changed.notified() => {}
+            () = tokio::time::sleep(most) => {}
+        }
+    }
+
+    pub(super) async fn set_status(&self, status: Status) -> Result<(), ServiceError> {
         let now = self.inner.clock.now();
         self.inner
             .rows
@@ -322,47 +332,30 @@ impl Manager {
         self.inner.data.join("endpoints").join(&self.name)
     }
 
-    fn deployment_folder(&self, number: u64) -> PathBuf {
+    pub(super) fn deployment_folder(&self, number: u64) -> PathBuf {
         self.folder().join(number.to_string())
     }
 
     /// All variants of a deployment, ready; or why not.
     async fn bring_up(&self, deployment: &Deployment) -> Result<Arc<LiveEndpoint>, String> {
         let folder = self.deployment_folder(deployment.number);
-        let mut variants = Vec::new();
-        for variant in &deployment.variants {
-            let pool = instance::pool(&self.inner, &self.name, variant, &folder).await?;
-            variants.push(Arc::new(LiveVariant {
-                name: variant.name.clone(),
-                weight: variant.weight,
-                pool,
-                load: Arc::default(),
-            }));
-        }
-        let live = LiveEndpoint {
-            name: self.name.clone(),
-            deployment: deployment.number,
-            variants,
-            shadows: Vec::new(),
-            capture: None,
-        };
-        for (variant, wanted) in live.variants.iter().zip(&deployment.variants) {
-            let count = usize::try_from(wanted.desired).unwrap_or(1);
+        let instances = deployment.instances();
+        let live = fleet::start(&self.inner, &self.name, deployment, instances, &folder).await?;
+        let all = deployment.variants.iter().chain(&deployment.shadows);
+        let mut failed = None;
+        for (variant, wanted) in live.all().zip(all).filter(|(_, wanted)| wanted.desired > 0) {
+            let count = usize::try_from(wanted.desired).unwrap_or(usize::MAX);
             if let Err(reason) = instance::wait_ready(&variant.pool, count).await {
-                drain(&live).await;
-                return Err(format!("variant {}: {reason}", variant.name));
+                failed = Some(format!("variant {}: {reason}", variant.name));
+                break;
             }
         }
-        Ok(Arc::new(live))
+        match failed {
+            None => Ok(live),
+            Some(reason) => {
+                fleet::drain(live).await;
+                Err(reason)
+            }
+        }
     }
-}
-
-/// Lets requests in flight finish and stops the instances.
-async fn drain(endpoint: &LiveEndpoint) {
-    let mut draining = JoinSet::new();
-    for variant in &endpoint.variants {
-        let pool = variant.pool.clone();
-        draining.spawn(async move { pool.shutdown().await });
-    }
-    while draining.join_next().await.is_some() {}
 }
