@@ -12,6 +12,7 @@ mod job;
 mod logs;
 mod model;
 mod report;
+mod scale;
 mod status;
 mod tuning;
 
@@ -54,6 +55,8 @@ pub enum Command {
     Cost(Box<cost::Arguments>),
     /// The writeup of a project from facts: instances, training, endpoint, function, security, scaling
     Report(Box<report::Arguments>),
+    /// Automatic scaling of endpoints: set, show, rm; simulate, recommend, test under load
+    Scale(Box<scale::Arguments>),
     /// Log groups: groups, tail
     Logs(logs::Arguments),
     /// Put a model.tar.gz behind an endpoint and wait until it serves
@@ -83,6 +86,7 @@ pub fn run(command: Command) -> Result<(), ClientError> {
         Command::Audit(arguments) => audit::run(&arguments),
         Command::Cost(arguments) => cost::run(*arguments),
         Command::Report(arguments) => report::run(&arguments),
+        Command::Scale(arguments) => scale::run(*arguments),
         Command::Logs(arguments) => logs::run(arguments),
         Command::Deploy(arguments) => deploy::run(&arguments),
         Command::Invoke(arguments) => invoke::run(&arguments),
