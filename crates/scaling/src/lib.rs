@@ -9,7 +9,8 @@
 //!   cooldowns; [`alarm`]: the states of CloudWatch's alarms, on which the policies act.
 //! - [`fast`]: the other mode, which decides every second from the load itself.
 //! - [`schedule`]: when scheduled actions are due.
-//! - [`trace`]: when requests come; [`simulate`]: what the policies would do with them.
+//! - [`trace`]: when requests come; [`simulate`]: what the policies would do with them; [`recommend`]: which
+//!   policy meets a goal at the least cost.
 //!
 //! Nothing here reads a clock, waits or does I/O: time comes in as milliseconds, randomness as a number
 //! that the caller drew. The same calls in the same order give the same answers.
@@ -17,6 +18,7 @@
 pub mod alarm;
 pub mod concurrency;
 pub mod fast;
+pub mod recommend;
 pub mod retry;
 pub mod routing;
 pub mod scaler;

@@ -12,6 +12,7 @@
 //! - Micro-batches: each request is its own work. On a processor two in one run take about twice as long.
 //! - Networks and the gateway: take service times as the client saw them, of requests one at a time.
 //! - Loading a model takes no processor time from the others.
+//! - No request is given up: the server ends those that take longer than 60 seconds.
 //! - Metrics are complete the moment their period ends; CloudWatch itself may be a minute or two late.
 //!
 //! # One machine for all
@@ -56,7 +57,7 @@ pub struct Instances {
 }
 
 /// Who scales.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub enum Scaling {
     /// Nobody: [`Scenario::initial`] instances all the time.
     None,
@@ -80,7 +81,7 @@ pub enum Scaling {
 }
 
 /// A policy together with what calls it.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Policy {
     /// Its name.
     pub name: String,

@@ -105,6 +105,8 @@ struct Engine<'a> {
     /// 1 / the instances that get requests.
     per_instance: f64,
     load: Load,
+    /// How much of `load.in_flight_s` is in `load.in_flight_per_instance_s` already.
+    shared_out_s: f64,
     working_s: f64,
     /// `working_s` when the duration was over.
     working_until_end_s: f64,
@@ -139,6 +141,7 @@ impl<'a> Engine<'a> {
             desired: scenario.initial,
             per_instance: 1.0,
             load: Load::default(),
+            shared_out_s: 0.0,
             working_s: 0.0,
             working_until_end_s: 0.0,
             policies: Policies::new(&scenario.scaling),
@@ -167,10 +170,11 @@ impl<'a> Engine<'a> {
                 Some(work) => self.clock.real_at(work.ends()),
                 None => f64::INFINITY,
             };
+            if self.over && (self.present == 0 || other.min(answer) > scenario.duration_s + DRAIN_S)
+            {
+                break;
+            }
             if other <= answer && other <= arrival {
-                if other == f64::INFINITY {
-                    break;
-                }
                 self.advance(other);
                 self.other();
                 other = self.next_other();
@@ -185,9 +189,6 @@ impl<'a> Engine<'a> {
                 self.advance(arrival);
                 self.arrive(Request { arrival, service: scenario.service.draw(random.next_u64()) });
                 arrival = arrivals.draw();
-            }
-            if self.over && (self.present == 0 || self.now > scenario.duration_s + DRAIN_S) {
-                break;
             }
         }
         if self.record.exceeds(self.now, limits) {
@@ -300,8 +301,12 @@ impl<'a> Engine<'a> {
                 activity.ready_at_s = Some(self.now);
             }
             self.counts_changed();
+            if self.fleet.next_ready() == f64::INFINITY {
+                self.policies.completed(self.now);
+            }
             self.release();
         } else if self.policies.next() <= self.now {
+            self.share_out();
             let ready = self.fleet.ready();
             let wanted = self.policies.decide(&self.load, ready, self.desired, scenario.bounds);
             if let Some(wanted) = wanted {
@@ -331,7 +336,15 @@ impl<'a> Engine<'a> {
 
     /// Instances were started, became ready or ended.
     fn counts_changed(&mut self) {
+        self.share_out();
         self.per_instance = 1.0 / f64::from(self.fleet.ready().max(1));
         self.record.alive(self.now, self.fleet.alive());
+    }
+
+    /// Divides the request seconds since the last call by the instances of that time.
+    fn share_out(&mut self) {
+        let new = self.load.in_flight_s - self.shared_out_s;
+        self.load.in_flight_per_instance_s += new * self.per_instance;
+        self.shared_out_s = self.load.in_flight_s;
     }
 }

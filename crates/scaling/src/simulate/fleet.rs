@@ -269,3 +269,15 @@ impl Fleet {
         }
     }
 }
+
+#[cfg(test)]
+impl Fleet {
+    /// Which instances finish their requests and get no more.
+    pub(super) fn draining_places(&self) -> Vec<u32> {
+        (0..)
+            .zip(&self.instances)
+            .filter(|(_, instance)| instance.state == State::Draining)
+            .map(|(place, _)| place)
+            .collect()
+    }
+}

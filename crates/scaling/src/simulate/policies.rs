@@ -17,6 +17,8 @@ pub(super) struct Load {
     pub(super) arrived_per_instance: f64,
     /// Request seconds.
     pub(super) in_flight_s: f64,
+    /// Request seconds, each divided by the instances of its time.
+    pub(super) in_flight_per_instance_s: f64,
 }
 
 /// A count that is wanted from now on.
@@ -97,6 +99,13 @@ impl<'a> Policies<'a> {
         (self.periods + 1) * self.period_ms
     }
 
+    /// All instances that were asked for are ready: cooldowns count from now on.
+    pub(super) fn completed(&mut self, now_s: f64) {
+        if let Kind::Alarms(alarms) = &mut self.kind {
+            alarms.memory.completed((now_s * 1e3).ceil() as i64);
+        }
+    }
+
     /// Decides at the end of a period, with `capacity` instances wanted so far.
     pub(super) fn decide(
         &mut self,
@@ -129,7 +138,10 @@ impl<'a> Policies<'a> {
                     Metric::InvocationsPerInstance => {
                         load.arrived_per_instance - before.arrived_per_instance
                     }
-                    Metric::ConcurrentRequestsPerInstance => in_flight / f64::from(ready.max(1)),
+                    Metric::ConcurrentRequestsPerInstance => {
+                        let before = before.in_flight_per_instance_s;
+                        (load.in_flight_per_instance_s - before) / seconds
+                    }
                 };
                 alarms.decide(now_ms, point, capacity, bounds)
             }
