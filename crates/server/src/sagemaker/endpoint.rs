@@ -119,7 +119,7 @@ impl Deployment {
 pub(super) struct Stuck {
     pub deployment: Deployment,
     /// Instances of both fleets and the share of the traffic that this one has.
-    pub serving: plan::Wanted,
+    serving: plan::Wanted,
 }
 
 /// An endpoint as stored.
@@ -137,7 +137,7 @@ pub(super) struct Endpoint {
     pub target: Option<Deployment>,
     /// How far the target is.
     #[serde(default)]
-    pub rollout: Option<Rollout>,
+    rollout: Option<Rollout>,
     /// `LastDeploymentConfig`, as it was written.
     #[serde(default)]
     pub deployment_config: Option<Value>,

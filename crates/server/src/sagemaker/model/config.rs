@@ -93,7 +93,7 @@ pub(in crate::sagemaker) struct DataCapture {
     pub role: Option<String>,
     /// Refused: objects are not encrypted with keys of their own.
     #[serde(default, skip_serializing)]
-    kms_key_id: Option<String>,
+    pub kms_key_id: Option<String>,
 }
 
 fn yes() -> bool {
