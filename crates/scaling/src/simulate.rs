@@ -199,8 +199,8 @@ pub const MOST_ACTIVITIES: usize = 10_000;
 
 /// Plays the scenario. The same scenario gives the same outcome.
 ///
-/// Takes about a third of a microsecond for each request, and memory for the requests that are in the model
-/// at the same time.
+/// Takes well under half a microsecond for each request (`examples/simulate_rate.rs` measures it), and memory for
+/// the requests that are in the model at the same time.
 ///
 /// # Errors
 /// Where the scenario is impossible or too large, with what to change.

@@ -2,11 +2,11 @@ use super::*;
 use crate::simulate::{Instances, ServiceTimes, simulate};
 use crate::trace::Trace;
 
-/// Two busy hours in a quiet day of eight: 60 requests a second need four instances, 6 need one.
+/// A busy half hour in two: 60 requests a second need three instances, 6 need one.
 fn day() -> Scenario {
     Scenario {
-        trace: Trace::Step { low_rps: 6.0, high_rps: 60.0, at_s: 7_200.0, until_s: Some(14_400.0) },
-        duration_s: 28_800.0,
+        trace: Trace::Step { low_rps: 6.0, high_rps: 60.0, at_s: 1_800.0, until_s: Some(3_600.0) },
+        duration_s: 7_200.0,
         service: ServiceTimes::lognormal(40.0, 90.0).unwrap(),
         instances: Instances { start_ms: 3_000.0, concurrency: 1, queue: 63, cores: None },
         scaling: Scaling::None,
@@ -14,13 +14,13 @@ fn day() -> Scenario {
         initial: 1,
         hold: 0,
         seed: 3,
-        hourly_price: 2.0,
+        hourly_price: 8.0,
         bucket_s: 1.0,
     }
 }
 
 fn goal() -> Goal {
-    Goal { p99_ms: Some(600.0), p95_ms: None, throttled_share: 0.0 }
+    Goal { p99_ms: Some(600.0), p95_ms: None, throttled_share: 0.005 }
 }
 
 fn fast() -> Search<'static> {
@@ -39,7 +39,7 @@ fn scaling_is_found_cheaper_than_a_fixed_count_and_meets_the_goal() {
             goal().met(&simulate(&scenario).unwrap())
         })
         .unwrap();
-    assert!(best.outcome.cost < 0.75 * 16.0 * f64::from(fixed), "{} of {fixed}", best.outcome.cost);
+    assert!(best.outcome.cost < 0.7 * 16.0 * f64::from(fixed), "{} of {fixed}", best.outcome.cost);
     assert!(best.outcome.timeline.len() <= 300);
 
     // What is claimed is what a simulation gives.
@@ -99,7 +99,7 @@ fn zero_instances_are_tried_where_requests_are_held() {
     let goal = Goal { p99_ms: Some(4_500.0), p95_ms: Some(1_000.0), throttled_share: 0.0 };
     let candidates = recommend(&scenario, &goal, &Search { least: 0, ..fast() }).unwrap();
     assert_eq!(candidates[0].bounds.min, 0);
-    assert!(candidates[0].outcome.instance_hours < 1.0);
+    assert!(candidates[0].outcome.instance_hours < 0.5);
     // Alarms do not scale to zero, whatever is asked for.
     let modes = vec![Mode::Aws];
     let search = Search { least: 0, modes, ..fast() };

@@ -1,5 +1,6 @@
 mod by_hand;
 mod fleet;
+mod model;
 mod properties;
 mod refusals;
 mod scaling;

@@ -216,3 +216,16 @@ fn more_instances_on_a_machine_that_is_full_do_not_help() {
     assert!(eight.throttled > 15_000);
     assert!(run(8, None).throttled == 0);
 }
+
+/// Numbers that change only when the model does: then on purpose, and with a line in the changelog, because
+/// people compare today's runs with last month's.
+#[test]
+fn a_seed_gives_the_same_numbers_in_every_release() {
+    let service = ServiceTimes::lognormal(18.0, 60.0).unwrap();
+    let scenario = Scenario { scaling: aws(800.0, 60), service, seed: 42, ..ten_times() };
+    let outcome = simulate(&scenario).unwrap();
+    let Outcome { requests, answered, throttled, .. } = outcome;
+    assert_eq!((requests, answered, throttled), (117_356, 117_166, 190));
+    near(outcome.max_ms, 1_536.058_431, 1e-9);
+    near(outcome.instance_hours, 4.1, 1e-9);
+}
