@@ -36,7 +36,6 @@ use crate::logs::Logs;
 use crate::service::{Answer, Service};
 
 pub use endpoint::invoke::{Invocation, Invoked};
-pub(crate) use endpoint::scale::{VariantFacts, VariantLoad};
 pub use image::NATIVE_IMAGE;
 pub(crate) use objects::Rights;
 pub use rows::MIGRATIONS;

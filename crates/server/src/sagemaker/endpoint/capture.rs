@@ -24,7 +24,7 @@ use tokio::time::Instant;
 
 use self::record::{Kinds, Payload, Record, key};
 use crate::cloudwatch::{RecorderSeries, Resolution};
-use crate::context::{Clock, Timestamp};
+use crate::context::{Caller, Clock, Timestamp};
 use crate::sagemaker::Inner;
 use crate::sagemaker::model::DataCapture;
 use crate::sagemaker::objects::{Location, Objects};
@@ -63,6 +63,33 @@ pub(in crate::sagemaker) struct Capture {
     sender: mpsc::Sender<(String, Record)>,
     waiting: Arc<AtomicUsize>,
     dropped: Dropped,
+}
+
+/// Settles who writes what is captured: the first of the models' roles that may write there, or else who
+/// makes the endpoint, as with model data. Nothing gets to a place that neither may write to.
+///
+/// # Errors
+/// `ValidationException` where nobody may, or for a destination that is no S3 location.
+pub(super) fn permitted(
+    objects: &Objects,
+    caller: &Caller,
+    config: DataCapture,
+    roles: Vec<String>,
+) -> Result<DataCapture, ServiceError> {
+    let uri = &config.destination_s3_uri;
+    let mut below = Location::parse(uri)?;
+    below.key = match below.key.trim_matches('/') {
+        "" => String::new(),
+        prefix => format!("{prefix}/"),
+    };
+    let named = roles.first().cloned().unwrap_or_default();
+    let role = roles.into_iter().find(|role| objects.written_by(role, &below));
+    if role.is_none() && !objects.written_for(caller, &below) {
+        return Err(ServiceError::validation(format!(
+            "Could not write captured data to {uri}: neither the role \"{named}\" nor the caller has \"s3:PutObject\" permissions there.\nhint: let the model's role write to the bucket, or name another `DestinationS3Uri`"
+        )));
+    }
+    Ok(DataCapture { role, ..config })
 }
 
 /// The tasks that write; the server waits for them when it stops.

@@ -6,9 +6,10 @@
 use std::time::Duration;
 
 use kennel_hosting::pool::{InvokeError, Pool, Request, Response};
+use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use super::live::LiveVariant;
+use super::live::{Live, LiveVariant};
 use super::load::MOST_HELD;
 use crate::sagemaker::Inner;
 
@@ -16,6 +17,26 @@ use crate::sagemaker::Inner;
 const FAILURES: u32 = 3;
 /// How often a waiting request looks whether its fleet still serves.
 const LOOK: Duration = Duration::from_millis(100);
+
+/// What waiting needs of the service.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Scene<'a> {
+    pub live: &'a Live,
+    /// Rows are to be looked at.
+    pub endpoints_changed: &'a Notify,
+    /// Somebody waits.
+    pub held_changed: &'a Notify,
+}
+
+impl<'a> From<&'a Inner> for Scene<'a> {
+    fn from(inner: &'a Inner) -> Self {
+        Scene {
+            live: &inner.live,
+            endpoints_changed: &inner.endpoints_changed,
+            held_changed: &inner.held_changed,
+        }
+    }
+}
 
 /// What became of a request.
 #[derive(Debug)]
@@ -46,7 +67,7 @@ pub(super) enum NotSent {
 /// Sends a request to one of the variant's instances; where there is none, it wakes the variant and
 /// waits. The request is counted in the variant's load for as long as this takes.
 pub(super) async fn send(
-    inner: &Inner,
+    scene: Scene<'_>,
     endpoint: &str,
     variant: &LiveVariant,
     request: Request,
@@ -56,7 +77,7 @@ pub(super) async fn send(
     let mut waited = false;
     loop {
         if variant.pool.routed() == 0 {
-            if !first_instance(inner, endpoint, variant, deadline).await? {
+            if !first_instance(scene, endpoint, variant, deadline).await? {
                 return Ok(Sent::Moved);
             }
             waited = true;
@@ -67,7 +88,7 @@ pub(super) async fn send(
             Err(_) => {
                 return Err(InvokeError::Timeout(variant.pool.deadline()).into());
             }
-            Ok(Err(InvokeError::NotReady { .. })) if !serves(inner, endpoint, variant) => {
+            Ok(Err(InvokeError::NotReady { .. })) if !serves(scene, endpoint, variant) => {
                 return Ok(Sent::Moved);
             }
             // Its instances went to sleep between the look and the call.
@@ -86,12 +107,12 @@ pub(super) async fn send(
 /// Waits until the variant has an instance; false when it does not take this endpoint's traffic any
 /// more.
 async fn first_instance(
-    inner: &Inner,
+    scene: Scene<'_>,
     endpoint: &str,
     variant: &LiveVariant,
     deadline: Instant,
 ) -> Result<bool, NotSent> {
-    if !serves(inner, endpoint, variant) {
+    if !serves(scene, endpoint, variant) {
         return Ok(false);
     }
     // Instances that have failed are started again, and the caller is told to try again meanwhile.
@@ -100,7 +121,7 @@ async fn first_instance(
     }
     let _held = variant.load.hold().ok_or(NotSent::TooMany)?;
     let mut changes = variant.pool.watch();
-    wake(inner, variant);
+    wake(scene, variant);
     loop {
         let failing = {
             let status = changes.borrow_and_update();
@@ -112,7 +133,7 @@ async fn first_instance(
         if variant.pool.routed() > 0 {
             return Ok(true);
         }
-        if !serves(inner, endpoint, variant) {
+        if !serves(scene, endpoint, variant) {
             return Ok(false);
         }
         tokio::select! {
@@ -124,18 +145,18 @@ async fn first_instance(
 }
 
 /// Brings a sleeping variant's instances back and tells the autoscaler that somebody waits.
-pub(super) fn wake(inner: &Inner, variant: &LiveVariant) {
+fn wake(scene: Scene<'_>, variant: &LiveVariant) {
     if let Some(count) = variant.load.wake() {
         variant.pool.scale(count);
         // The row knows better how many there should be.
-        inner.endpoints_changed.notify_waiters();
+        scene.endpoints_changed.notify_waiters();
     }
-    inner.held_changed.notify_one();
+    scene.held_changed.notify_one();
 }
 
 /// Does a fleet of the endpoint still have this variant?
-fn serves(inner: &Inner, endpoint: &str, variant: &LiveVariant) -> bool {
-    let fleets = inner.live.variants(endpoint, &variant.name);
+fn serves(scene: Scene<'_>, endpoint: &str, variant: &LiveVariant) -> bool {
+    let fleets = scene.live.variants(endpoint, &variant.name);
     fleets.iter().any(|live| live.pool.same(&variant.pool))
 }
 
@@ -144,3 +165,6 @@ fn waits(pool: &Pool) -> bool {
     let status = pool.status();
     status.desired == 0 || status.failures == 0
 }
+
+#[cfg(test)]
+mod tests;

@@ -8,7 +8,7 @@ use std::time::Duration;
 use kennel_hosting::Command;
 use kennel_hosting::instance_type;
 use kennel_hosting::launch::Mount;
-use kennel_hosting::pool::{Pool, PoolOptions};
+use kennel_hosting::pool::{Pool, PoolOptions, Routing};
 use kennel_hosting::process::ProcessSpec;
 use kennel_hosting::server_instance::{InstanceLine, InstanceSpec};
 use tokio::sync::mpsc;
@@ -38,6 +38,9 @@ pub(super) async fn pool(
     tokio::spawn(log(inner.clone(), group, variant.name.clone(), lines));
     let mut options = PoolOptions::new(inner.launcher.clone());
     options.logs = Some(sender);
+    if variant.routing.as_deref() == Some("RANDOM") {
+        options.routing = Routing::Random;
+    }
     let pool = Pool::new(options);
     pool.set(1, InstanceSpec { process }, usize::try_from(variant.desired).unwrap_or(1));
     Ok(pool)

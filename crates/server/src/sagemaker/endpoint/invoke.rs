@@ -11,9 +11,9 @@ use kennel_wire::ServiceError;
 use rand::RngExt as _;
 use tokio::time::Instant;
 
-use super::hold::{self, NotSent, Sent};
+use super::hold::{self, NotSent, Scene, Sent};
 use super::live::{LiveEndpoint, LiveVariant};
-use super::metrics::Ended;
+use super::metrics::{Ended, Names};
 use super::shadow::{self, Original, Production};
 use super::{Endpoint, Status};
 use crate::context::Context;
@@ -90,14 +90,14 @@ impl SageMaker {
         // Answering a photo changes nothing: the request may be sent again when its instance died.
         let request = Request { headers, body: invocation.body, idempotent: true };
         let wanted = invocation.headers.get(TARGET_VARIANT);
+        let scene = Scene::from(&*self.inner);
         let started = Instant::now();
         loop {
             let Some(endpoint) = self.inner.live.get(name) else {
                 return Err(self.not_live(context, name));
             };
             let variant = choose(&endpoint, wanted)?;
-            let sent =
-                hold::send(&self.inner, name, variant, request.clone(), started + DEADLINE).await;
+            let sent = hold::send(scene, name, variant, request.clone(), started + DEADLINE).await;
             let way = Way { endpoint: &endpoint, variant, started };
             match sent {
                 // The deployment was replaced before an instance took the request.
@@ -117,7 +117,7 @@ impl SageMaker {
     ) -> Result<Invoked, ServiceError> {
         let Way { endpoint, variant, started } = way;
         let now = self.inner.clock.now();
-        let metrics = variant.load.metrics(&self.inner.metrics, &endpoint.name, &variant.name);
+        let metrics = variant.load.metrics(&self.inner.metrics, Names::of(endpoint, variant));
         let model = response.timing.model;
         metrics.latency(model, started.elapsed().saturating_sub(model), now);
         let ended = Ended::of(response.status);
@@ -156,7 +156,7 @@ impl SageMaker {
         let refused = matches!(error, NotSent::TooMany | NotSent::Invoke(InvokeError::Throttled));
         let ended = if refused { Ended::ClientError } else { Ended::ServerError };
         let now = self.inner.clock.now();
-        let metrics = variant.load.metrics(&self.inner.metrics, &endpoint.name, &variant.name);
+        let metrics = variant.load.metrics(&self.inner.metrics, Names::of(endpoint, variant));
         metrics.count(ended, variant.pool.routed(), now);
         // What there is no place for here has none at a shadow either.
         if !endpoint.shadows.is_empty() && !refused {

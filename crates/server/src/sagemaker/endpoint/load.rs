@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use tokio::sync::Notify;
 
-use super::metrics::VariantMetrics;
+use super::metrics::{Names, VariantMetrics};
 use super::shadow::Copies;
 use crate::cloudwatch::Recorder;
 
@@ -82,13 +82,8 @@ impl Load {
     }
 
     /// The variant's series; looked up the first time.
-    pub(super) fn metrics(
-        &self,
-        recorder: &Recorder,
-        endpoint: &str,
-        variant: &str,
-    ) -> &VariantMetrics {
-        self.metrics.get_or_init(|| VariantMetrics::new(recorder, endpoint, variant))
+    pub(super) fn metrics(&self, recorder: &Recorder, names: Names<'_>) -> &VariantMetrics {
+        self.metrics.get_or_init(|| VariantMetrics::new(recorder, names))
     }
 
     /// Waits until a request of this variant ends.

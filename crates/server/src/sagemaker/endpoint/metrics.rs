@@ -1,13 +1,14 @@
 //! CloudWatch's series of one variant, looked up once: namespace `AWS/SageMaker`, dimensions EndpointName
-//! and VariantName.
+//! and VariantName, and EndpointConfigName.
 
 use std::time::Duration;
 
+use super::live::{LiveEndpoint, LiveVariant};
 use crate::cloudwatch::{Recorder, RecorderSeries, Resolution};
 use crate::context::Timestamp;
 
 /// Where invocations are counted.
-pub(super) const NAMESPACE: &str = "AWS/SageMaker";
+const NAMESPACE: &str = "AWS/SageMaker";
 
 /// How an invocation ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,57 +32,97 @@ impl Ended {
     }
 }
 
-/// A variant's series.
+/// A variant's series in one set of dimensions.
 #[derive(Debug)]
-pub(super) struct VariantMetrics {
+struct Series {
     invocations: RecorderSeries,
     per_instance: RecorderSeries,
     client_errors: RecorderSeries,
     server_errors: RecorderSeries,
     model_latency: RecorderSeries,
     overhead_latency: RecorderSeries,
+}
+
+impl Series {
+    fn new(recorder: &Recorder, dimensions: &[(&str, &str)]) -> Series {
+        let series =
+            |name, unit| recorder.series(NAMESPACE, name, dimensions, unit, Resolution::Minute);
+        Series {
+            invocations: series("Invocations", "None"),
+            per_instance: series("InvocationsPerInstance", "None"),
+            client_errors: series("Invocation4XXErrors", "None"),
+            server_errors: series("Invocation5XXErrors", "None"),
+            model_latency: series("ModelLatency", "Microseconds"),
+            overhead_latency: series("OverheadLatency", "Microseconds"),
+        }
+    }
+}
+
+/// Whose series.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Names<'a> {
+    pub endpoint: &'a str,
+    pub config: &'a str,
+    pub variant: &'a str,
+}
+
+impl<'a> Names<'a> {
+    /// Of a fleet's variant.
+    pub(super) fn of(fleet: &'a LiveEndpoint, variant: &'a LiveVariant) -> Names<'a> {
+        Names { endpoint: &fleet.name, config: &fleet.config, variant: &variant.name }
+    }
+}
+
+/// A variant's series of one fleet: by endpoint and variant, and once more with the configuration's name, so
+/// that an alarm can tell the new fleet of a deployment from the old one.
+#[derive(Debug)]
+pub(super) struct VariantMetrics {
+    series: [Series; 2],
     concurrent: RecorderSeries,
 }
 
 impl VariantMetrics {
-    pub(super) fn new(recorder: &Recorder, endpoint: &str, variant: &str) -> VariantMetrics {
-        let dimensions = [("EndpointName", endpoint), ("VariantName", variant)];
-        let series = |name, unit, resolution| {
-            recorder.series(NAMESPACE, name, &dimensions, unit, resolution)
-        };
-        let by_minute = |name, unit| series(name, unit, Resolution::Minute);
+    pub(super) fn new(recorder: &Recorder, names: Names<'_>) -> VariantMetrics {
+        let dimensions = [
+            ("EndpointName", names.endpoint),
+            ("VariantName", names.variant),
+            ("EndpointConfigName", names.config),
+        ];
+        let (name, unit) = ("ConcurrentRequestsPerModel", "None");
+        let high = Resolution::Second;
         VariantMetrics {
-            invocations: by_minute("Invocations", "None"),
-            per_instance: by_minute("InvocationsPerInstance", "None"),
-            client_errors: by_minute("Invocation4XXErrors", "None"),
-            server_errors: by_minute("Invocation5XXErrors", "None"),
-            model_latency: by_minute("ModelLatency", "Microseconds"),
-            overhead_latency: by_minute("OverheadLatency", "Microseconds"),
-            concurrent: series("ConcurrentRequestsPerModel", "None", Resolution::Second),
+            series: [Series::new(recorder, &dimensions[..2]), Series::new(recorder, &dimensions)],
+            concurrent: recorder.series(NAMESPACE, name, &dimensions[..2], unit, high),
         }
     }
 
     /// The model's part of an invocation and Kennel's, waiting for a first instance included.
     pub(super) fn latency(&self, model: Duration, overhead: Duration, now: Timestamp) {
-        self.model_latency.record(model.as_secs_f64() * 1e6, now);
-        self.overhead_latency.record(overhead.as_secs_f64() * 1e6, now);
+        for series in &self.series {
+            series.model_latency.record(model.as_secs_f64() * 1e6, now);
+            series.overhead_latency.record(overhead.as_secs_f64() * 1e6, now);
+        }
     }
 
     /// One invocation that has ended, with so many instances in service.
     pub(super) fn count(&self, ended: Ended, instances: usize, now: Timestamp) {
-        self.invocations.record(1.0, now);
-        // Each request adds 1/N: the sum over a minute is what one instance took.
-        self.per_instance.record(1.0 / instances.max(1) as f64, now);
         let share = |of| if ended == of { 1.0 } else { 0.0 };
-        self.client_errors.record(share(Ended::ClientError), now);
-        self.server_errors.record(share(Ended::ServerError), now);
+        for series in &self.series {
+            series.invocations.record(1.0, now);
+            // Each request adds 1/N: the sum over a minute is what one instance took.
+            series.per_instance.record(1.0 / instances.max(1) as f64, now);
+            series.client_errors.record(share(Ended::ClientError), now);
+            series.server_errors.record(share(Ended::ServerError), now);
+        }
     }
 
     /// A minute without a request, so that alarms see 0 and not missing data; AWS does the same, and
     /// scales in by it.
     pub(super) fn nothing(&self, now: Timestamp) {
-        self.invocations.record(0.0, now);
-        self.per_instance.record(0.0, now);
+        for series in &self.series {
+            series.invocations.record(0.0, now);
+            series.per_instance.record(0.0, now);
+        }
     }
 
     /// Requests in flight per instance, waiting ones included, over ten seconds.

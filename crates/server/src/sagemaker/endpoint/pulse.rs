@@ -8,6 +8,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 use super::load::Load;
+use super::metrics::Names;
 use crate::context::Timestamp;
 use crate::sagemaker::Inner;
 
@@ -87,7 +88,7 @@ pub(in crate::sagemaker) async fn run(inner: Arc<Inner>, mut shutdown: watch::Re
                 let load = &variant.load;
                 let address = Arc::as_ptr(load).addr();
                 let beat = beats.entry(address).or_insert_with(|| Beat::new(load));
-                let metrics = || load.metrics(&inner.metrics, &endpoint.name, &variant.name);
+                let metrics = || load.metrics(&inner.metrics, Names::of(&endpoint, variant));
                 if window_over && let Some(average) = beat.average() {
                     metrics().concurrency(average, begun);
                 }

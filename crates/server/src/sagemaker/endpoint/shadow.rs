@@ -17,10 +17,10 @@ use serde_json::Value;
 use tokio::time::Instant;
 
 use super::capture::{Capture, Event};
-use super::hold::{self, Sent};
+use super::hold::{self, Scene, Sent};
 use super::live::{LiveEndpoint, LiveVariant};
 use super::load::Load;
-use super::metrics::Ended;
+use super::metrics::{Ended, Names};
 use crate::cloudwatch::Resolution;
 use crate::sagemaker::Inner;
 
@@ -99,6 +99,7 @@ pub(super) fn copy(inner: &Arc<Inner>, original: &Original<'_>) {
         let copied = Copied {
             inner: inner.clone(),
             endpoint: original.endpoint.name.clone(),
+            config: original.endpoint.config.clone(),
             capture: original.endpoint.capture.clone(),
             shadow: shadow.clone(),
             request: original.request.clone(),
@@ -121,6 +122,7 @@ fn share(shadow: f64, production: f64) -> f64 {
 struct Copied {
     inner: Arc<Inner>,
     endpoint: String,
+    config: String,
     capture: Option<Arc<Capture>>,
     shadow: Arc<LiveVariant>,
     request: Request,
@@ -130,11 +132,13 @@ struct Copied {
 
 impl Copied {
     async fn run(self) {
-        let Copied { inner, endpoint, capture, shadow, request, production, event } = self;
-        let metrics = shadow.load.metrics(&inner.metrics, &endpoint, &shadow.name);
+        let Copied { inner, endpoint, config, capture, shadow, request, production, event } = self;
+        let names = Names { endpoint: &endpoint, config: &config, variant: &shadow.name };
+        let metrics = shadow.load.metrics(&inner.metrics, names);
         let started = Instant::now();
         let input = request.clone();
-        let sent = hold::send(&inner, &endpoint, &shadow, request, started + DEADLINE).await;
+        let scene = Scene::from(&*inner);
+        let sent = hold::send(scene, &endpoint, &shadow, request, started + DEADLINE).await;
         let now = inner.clock.now();
         let instances = shadow.pool.routed();
         let response = match sent {

@@ -28,7 +28,7 @@ pub(in crate::sagemaker) async fn run(inner: Arc<Inner>, mut shutdown: watch::Re
         let now = inner.clock.now();
         let mut seen = HashMap::new();
         for endpoint in inner.live.all() {
-            for variant in &endpoint.variants {
+            for variant in endpoint.variants.iter().chain(&endpoint.shadows) {
                 let dimensions =
                     [("EndpointName", endpoint.name.as_str()), ("VariantName", &variant.name)];
                 for instance in variant.pool.status().instances {
