@@ -18,6 +18,8 @@ use crate::sagemaker::Inner;
 
 /// How often a row is looked at when nobody says that it changed.
 const PERIOD: Duration = Duration::from_secs(30);
+/// How often two fleets are looked at that serve side by side since a rollback failed.
+const LOOK: Duration = Duration::from_secs(1);
 /// Pause before an endpoint that could not be brought up after a restart is tried again.
 const RETRY: Duration = Duration::from_secs(10);
 
@@ -242,7 +244,8 @@ impl Manager {
             self.second = self.started(&stuck.deployment, serving.new).await;
         }
         self.route_both(current, stuck, None);
-        Ok(Next::WaitShort)
+        self.pause(LOOK).await;
+        Ok(Next::Again)
     }
 
     pub(super) async fn started(
