@@ -181,7 +181,11 @@ async fn wrong_calls_are_answered_as_aws_answers() {
             "InvalidParameterCombination"
         );
     }
-    assert_eq!(code(server.refused("PutMetricAlarm", json!({})).await), "NotImplementedException");
+    let composite = json!({"AlarmName": "c", "AlarmRule": "ALARM(a)"});
+    assert_eq!(
+        code(server.refused("PutCompositeAlarm", composite).await),
+        "NotImplementedException"
+    );
     assert_eq!(
         server.ok("DescribeAlarms", json!({"AlarmNamePrefix": "x"})).await["MetricAlarms"],
         json!([])

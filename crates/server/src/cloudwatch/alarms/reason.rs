@@ -110,27 +110,24 @@ fn reason(spec: &AlarmSpec, state: State, newest: &[(Datapoint, f64)]) -> String
 }
 
 fn data(now: Timestamp, spec: &AlarmSpec, newest: &[(Datapoint, f64)]) -> String {
-    let mut out = json!({
-        "version": "1.0",
-        "queryDate": moment(now),
-        "statistic": spec.statistic,
-        "period": spec.period_s,
-        "threshold": spec.alarm.threshold,
-    });
+    let mut out = json!({ "version": "1.0", "queryDate": moment(now) });
+    if let Some((oldest, _)) = newest.last() {
+        out["startDate"] = moment(Timestamp(oldest.time.saturating_mul(1000))).into();
+    }
     if let Some(unit) = &spec.unit {
         out["unit"] = unit.as_str().into();
     }
-    if let Some((oldest, _)) = newest.last() {
-        out["startDate"] = moment(Timestamp(oldest.time * 1000)).into();
-    }
+    out["statistic"] = spec.statistic.as_str().into();
+    out["period"] = spec.period_s.into();
     out["recentDatapoints"] =
         newest.iter().take(MOST_RECENT).rev().map(|(_, value)| Value::from(*value)).collect();
+    out["threshold"] = spec.alarm.threshold.into();
     out["evaluatedDatapoints"] = newest
         .iter()
         .take(MOST_EVALUATED)
         .map(|(point, value)| {
             json!({
-                "timestamp": moment(Timestamp(point.time * 1000)),
+                "timestamp": moment(Timestamp(point.time.saturating_mul(1000))),
                 "sampleCount": point.count,
                 "value": value,
             })
