@@ -276,7 +276,7 @@ pub(super) fn wanted(rollout: &Rollout, sizes: Sizes) -> Wanted {
         Phase::Terminating => at(steps(policy, sizes) - 1, 1.0),
         Phase::RollingBack { step, from, .. } => {
             let restored = restored_by(policy, sizes, from, *step);
-            let share = from.share.min(1.0 - part(restored, sizes.old)).max(0.0);
+            let share = 1.0 - part(restored, sizes.old);
             Wanted {
                 old: restored_by(policy, sizes, from, *step + 1),
                 // The last ones stop when all is over.

@@ -293,6 +293,11 @@ proptest! {
                     }
                 }
             }
+            // Instances that may not be ready get no more than those before them.
+            if let Phase::Creating { step } = rollout.phase {
+                let ready = step.checked_sub(1).map_or(0.0, |step| share_at(&policy, sizes, step));
+                prop_assert!(before.share <= ready + 1e-9);
+            }
             share = before.share;
             let heard = if event.alarm { Heard::Alarm } else { Heard::Quiet };
             let seen = Seen {
@@ -359,6 +364,7 @@ proptest! {
             }
         };
         let course = course(untimed, Sizes { old, new });
-        prop_assert!(matches!(course.last(), Some((Phase::Terminating, Wanted { share: 1.0, .. }))));
+        let ended = matches!(course.last(), Some((Phase::Terminating, last)) if last.share == 1.0);
+        prop_assert!(ended);
     }
 }
