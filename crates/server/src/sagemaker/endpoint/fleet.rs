@@ -16,8 +16,9 @@ use crate::sagemaker::Inner;
 
 /// Times that an instance may fail before its fleet is called failed.
 const FAILURES: u32 = 3;
-/// A request that was given to a fleet is answered within a minute; no fleet is kept for one longer.
-const LONGEST_REQUEST: Duration = Duration::from_secs(65);
+/// Longest wait for requests that were given to a fleet and have no instance yet. Those that have one are
+/// the pool's, which lets them finish.
+const ON_THE_WAY: Duration = Duration::from_secs(2);
 /// How often one looks whether a fleet is still in use.
 const LOOK: Duration = Duration::from_millis(20);
 
@@ -139,15 +140,13 @@ pub(super) async fn drain(fleet: Arc<LiveEndpoint>) {
     let users = fleet.users.clone();
     let pools: Vec<Pool> = fleet.all().map(|variant| variant.pool.clone()).collect();
     drop(fleet);
-    // INVARIANT: whoever was given the fleet holds it until he has his answer.
+    // INVARIANT: who was given the fleet holds it until he has his answer.
     let unused = async {
         while Arc::strong_count(&users) > 1 {
             tokio::time::sleep(LOOK).await;
         }
     };
-    if tokio::time::timeout(LONGEST_REQUEST, unused).await.is_err() {
-        tracing::debug!("a fleet is stopped although it is still held");
-    }
+    let _ = tokio::time::timeout(ON_THE_WAY, unused).await;
     let mut draining = JoinSet::new();
     for pool in pools {
         draining.spawn(async move { pool.shutdown().await });
