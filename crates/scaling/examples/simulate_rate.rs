@@ -11,12 +11,12 @@ use kennel_scaling::simulate::{Instances, Scaling, Scenario, ServiceTimes, simul
 use kennel_scaling::target_tracking::TargetTracking;
 use kennel_scaling::trace::Trace;
 
-const RUNS: usize = 7;
+const RUNS: usize = 15;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     for count in [1_u32, 100, 2_000] {
         let rps = 37.0 * f64::from(count);
-        let requests = 3e6;
+        let requests = 1e6;
         let base = Scenario {
             trace: Trace::Constant { rps },
             duration_s: requests / rps,

@@ -11,6 +11,8 @@ pub use arrivals::Arrivals;
 
 /// The length in seconds of the pieces in which a curve is taken as level.
 const PIECE_S: f64 = 1.0;
+/// Sums over a trace end here, some three years on: they take a step for each piece.
+const MOST_S: f64 = 1e8;
 
 /// How many requests come, over the seconds from the start.
 #[derive(Clone, Debug, PartialEq)]
@@ -130,11 +132,12 @@ impl Trace {
         Ok(Arrivals::new(self, duration_s, seed))
     }
 
-    /// How many requests are to be expected before `duration_s`.
+    /// How many requests are to be expected before `duration_s`, in the first three years.
     pub fn expected(&self, duration_s: f64) -> f64 {
         if let Trace::Timestamps(times) = self {
             return times.partition_point(|&t| t < duration_s) as f64;
         }
+        let duration_s = duration_s.min(MOST_S);
         let (mut at, mut sum) = (0.0, 0.0);
         while at < duration_s {
             let (rate, until) = self.level(at);
@@ -159,6 +162,7 @@ impl Trace {
             }
             return most;
         }
+        let duration_s = duration_s.min(MOST_S);
         let mut at = 0.0;
         while at < duration_s {
             let (rate, until) = self.level(at);
@@ -199,7 +203,11 @@ impl Trace {
                 rate("the low rate", *low_rps)?;
                 rate("the high rate", *high_rps)?;
                 number("the period", *period_s, 1.0, "at least a second")?;
-                number("the time of the peak", *peak_s, f64::MIN, "a number of seconds")
+                // A phase: years of it only cost digits.
+                let (what, must) =
+                    ("the time of the peak", "a number of seconds, a few years at most");
+                number(what, *peak_s, -MOST_S, must)?;
+                number(what, -*peak_s, -MOST_S, must)
             }
             Trace::Timestamps(times) => {
                 let mut before = 0.0;

@@ -11,12 +11,23 @@ const BODY: f64 = 1.0 - 1.0 / PLACES as f64;
 ///
 /// Kept as two tables: quantiles in steps of 1/1024, and the uppermost 1/1024 again in as many steps, because
 /// the slowest requests are what a p99 is made of. Between the steps values are interpolated.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, PartialEq)]
 pub struct ServiceTimes {
     /// Seconds at the shares 0, 1/1024, … 1023/1024.
     body: Vec<f64>,
     /// Seconds at the shares 1023/1024, … 1.
     tail: Vec<f64>,
+}
+
+impl std::fmt::Debug for ServiceTimes {
+    /// Two thousand numbers tell a reader less than three.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ServiceTimes")
+            .field("mean_ms", &self.mean_ms())
+            .field("p50_ms", &self.quantile_ms(0.5))
+            .field("p99_ms", &self.quantile_ms(0.99))
+            .finish()
+    }
 }
 
 impl ServiceTimes {
@@ -38,11 +49,49 @@ impl ServiceTimes {
             checked("a measured service time", value)?;
         }
         let steps = (sorted.len() - 1) as f64;
-        Ok(Self::from_quantiles(|share| {
+        Ok(Self::tables(|share| {
             let place = share * steps;
             let below = place as usize;
             let at = |index: usize| sorted.get(index).copied().unwrap_or(last);
             at(below) + (at(below + 1) - at(below)) * (place - below as f64)
+        }))
+    }
+
+    /// From percentiles, such as CloudWatch tells: pairs of a share of the requests, 0 to 1, and the
+    /// milliseconds that it does not exceed, both ascending. Between two of them along a straight line; below
+    /// the first and above the last there is nothing.
+    ///
+    /// # Errors
+    /// When there are none, or they do not ascend, or a number is impossible.
+    pub fn from_quantiles(pairs: &[(f64, f64)]) -> Result<Self, ScenarioError> {
+        let (Some(first), Some(last)) = (pairs.first(), pairs.last()) else {
+            return Err(ScenarioError::number("the percentiles", "at least one", "none"));
+        };
+        for (share, ms) in pairs {
+            if !(0.0..=1.0).contains(share) {
+                return Err(ScenarioError::number(
+                    "the share of a percentile",
+                    "from 0 to 1",
+                    share,
+                ));
+            }
+            checked("a percentile", *ms)?;
+        }
+        for pair in pairs.windows(2) {
+            if let [(share, ms), (next, higher)] = pair
+                && (next <= share || higher < ms)
+            {
+                let value = format!("{higher} at {next} after {ms} at {share}");
+                return Err(ScenarioError::number("the percentiles", "in ascending order", value));
+            }
+        }
+        Ok(Self::tables(|at| {
+            let above = pairs.partition_point(|(share, _)| *share <= at);
+            let next = pairs.get(above).unwrap_or(last);
+            let before = above.checked_sub(1).and_then(|index| pairs.get(index)).unwrap_or(first);
+            let width = next.0 - before.0;
+            let part = if width > 0.0 { (at - before.0) / width } else { 0.0 };
+            before.1 + (next.1 - before.1) * part
         }))
     }
 
@@ -52,7 +101,7 @@ impl ServiceTimes {
     /// When it is negative or no number.
     pub fn constant(ms: f64) -> Result<Self, ScenarioError> {
         let ms = checked("the service time", ms)?;
-        Ok(Self::from_quantiles(|_| ms))
+        Ok(Self::tables(|_| ms))
     }
 
     /// The lognormal distribution with this median and 99th percentile, in milliseconds.
@@ -70,7 +119,7 @@ impl ServiceTimes {
             ));
         }
         let sigma = libm::log(p99_ms / p50_ms) / normal_quantile(0.99);
-        Ok(Self::from_quantiles(|share| p50_ms * libm::exp(sigma * normal_quantile(share))))
+        Ok(Self::tables(|share| p50_ms * libm::exp(sigma * normal_quantile(share))))
     }
 
     /// The exponential distribution with this mean, in milliseconds: what queueing theory assumes.
@@ -79,11 +128,11 @@ impl ServiceTimes {
     /// When it is negative or no number.
     pub fn exponential(mean_ms: f64) -> Result<Self, ScenarioError> {
         let mean = checked("the mean service time", mean_ms)?;
-        Ok(Self::from_quantiles(|share| -mean * libm::log(1.0 - share)))
+        Ok(Self::tables(|share| -mean * libm::log(1.0 - share)))
     }
 
     /// From the value in milliseconds at each share of the requests, 0 to less than 1.
-    fn from_quantiles(quantile: impl Fn(f64) -> f64) -> Self {
+    fn tables(quantile: impl Fn(f64) -> f64) -> Self {
         let step = 1.0 / PLACES as f64;
         let body = (0..PLACES).map(|i| quantile(i as f64 * step) / 1e3).collect();
         // The last step of an unbounded distribution has no end: half a step before it stands for it.

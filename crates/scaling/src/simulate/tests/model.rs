@@ -84,7 +84,7 @@ fn played(scenario: &Scenario) -> (Vec<f64>, u64) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(300))]
+    #![proptest_config(ProptestConfig::with_cases(100))]
 
     #[test]
     fn every_request_takes_as_long_as_in_the_plain_model(

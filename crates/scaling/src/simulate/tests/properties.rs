@@ -68,7 +68,7 @@ prop_compose! {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(400))]
+    #![proptest_config(ProptestConfig::with_cases(200))]
 
     #[test]
     fn nothing_is_lost_and_the_parts_add_up(scenario in scenarios()) {
@@ -96,7 +96,9 @@ proptest! {
 
         // Quantiles ascend, and no answer comes sooner than its work takes.
         let Outcome { p50_ms, p95_ms, p99_ms, max_ms, mean_ms, .. } = outcome;
-        prop_assert!(p50_ms <= p95_ms && p95_ms <= p99_ms && p99_ms <= max_ms && mean_ms <= max_ms);
+        prop_assert!(p50_ms <= p95_ms && p95_ms <= p99_ms && p99_ms <= max_ms);
+        // A sum of equal numbers, divided by their number, may be a hair more than each.
+        prop_assert!(mean_ms <= max_ms * (1.0 + 1e-9), "{mean_ms} {max_ms}");
         if answered > 0 {
             prop_assert!(mean_ms >= scenario.service.quantile_ms(0.0) * 0.999);
         }

@@ -19,6 +19,17 @@ fn numbers_that_cannot_be_are_named() {
     for (says, error) in [
         ("the rate of the trace", refused(|s| s.trace = Trace::Constant { rps: f64::NAN })),
         ("the rate of the trace", refused(|s| s.trace = Trace::Constant { rps: -1.0 })),
+        (
+            "the time of the peak",
+            refused(|s| {
+                s.trace = Trace::Diurnal {
+                    low_rps: 1.0,
+                    high_rps: 2.0,
+                    period_s: 60.0,
+                    peak_s: f64::MAX,
+                };
+            }),
+        ),
         ("the duration in seconds must be more than 0, not `-5`", refused(|s| s.duration_s = -5.0)),
         ("the duration in seconds", refused(|s| s.duration_s = f64::NAN)),
         ("the duration in days would be 1000, more than 400", refused(|s| s.duration_s = 864e5)),
@@ -36,6 +47,9 @@ fn numbers_that_cannot_be_are_named() {
     }
     for samples in [&[][..], &[1.0, f64::NAN], &[-1.0], &[1e12]] {
         assert!(ServiceTimes::from_samples(samples).is_err(), "{samples:?}");
+    }
+    for pairs in [&[][..], &[(0.5, 2.0), (0.4, 3.0)], &[(0.5, 2.0), (0.6, 1.0)], &[(2.0, 1.0)]] {
+        assert!(ServiceTimes::from_quantiles(pairs).is_err(), "{pairs:?}");
     }
     assert!(ServiceTimes::constant(-1.0).is_err());
     assert!(ServiceTimes::exponential(f64::NAN).is_err());

@@ -137,6 +137,13 @@ fn service_times_have_the_quantiles_they_were_made_of() {
     near(measured.mean_ms(), 500.0, 1e-3);
     near(measured.quantile_ms(0.99), 990.0, 1e-3);
     near(measured.quantile_ms(1.0), 1000.0, 1e-3);
+    let told = ServiceTimes::from_quantiles(&[(0.1, 5.0), (0.5, 10.0), (0.99, 59.0)]).unwrap();
+    for (share, ms) in
+        [(0.0, 5.0), (0.05, 5.0), (0.1, 5.0), (0.3, 7.5), (0.6, 20.0), (0.9995, 59.0)]
+    {
+        near(told.quantile_ms(share), ms, 1e-3);
+    }
+    near(ServiceTimes::from_quantiles(&[(0.5, 3.0)]).unwrap().mean_ms(), 3.0, 1e-9);
     assert_eq!(ServiceTimes::from_samples(&[7.0]).unwrap().quantile_ms(0.3), 7.0);
 
     // Alone on an instance a request takes what was drawn.
