@@ -11,6 +11,8 @@ mod prices;
 mod refresh;
 mod running;
 
+pub(super) use self::advise::of_job as advice_of;
+pub(super) use self::prices::catalogue as known_prices;
 pub(super) use self::running::IDLE_TAG;
 
 use clap::{Args, Subcommand, ValueEnum};

@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use kennel_report::{Document, html, markdown, pdf};
 
+use super::cost;
 use super::function::invoke::{LONGEST_CALL, event};
 use super::iam::least::TrailArguments;
 use crate::client::{Client, ClientOptions};
@@ -100,7 +101,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), ClientError> {
         trail: &arguments.trail,
     };
     let facts = gather::gather(&client, chosen)?;
-    let document = writeup::document(&arguments.title, &facts);
+    let document = writeup::document(&arguments.title, &facts, &cost::known_prices());
     write_aside(&arguments.output.path, &shown(&document, arguments.output.kind), 0o644)?;
     for text in &facts.notes {
         note(format!("note: {text}"));

@@ -7,10 +7,11 @@ use crate::text::{escape, put, with_code};
 const STYLE: &str = "\
 body{font-size:15px}main{max-width:900px}section{padding:16px 20px;margin:14px 0}\
 h1{font-size:1.6rem}h2{font-size:1.12rem;margin:0 0 8px}\
-p{margin:0 0 8px}table{margin:2px 0 10px;font-size:.88rem}th,td{padding:4px 10px}\
-thead th{position:static}td{overflow-wrap:anywhere}\
+p{margin:0 0 8px}table{margin:2px 0 10px;font-size:.88em}th,td{padding:4px 10px}\
+thead th{position:static;white-space:normal;font-size:.95em;vertical-align:bottom}td{overflow-wrap:break-word}td.number{white-space:nowrap}\
+code{overflow-wrap:anywhere}td code{overflow-wrap:break-word}\
 .charts{margin:8px 0;grid-template-columns:repeat(auto-fit,minmax(min(100%,230px),1fr))}\
-.charts h3{font-size:.88rem;margin:0 0 2px;color:var(--quiet)}\
+.charts svg text{font-size:17px}.charts h3{font-size:.88em;margin:0 0 2px;color:var(--quiet)}\
 .charts figure{max-width:430px}\
 pre{white-space:pre-wrap;overflow-wrap:anywhere;margin:0 0 8px;padding:8px 12px}\
 .missing{background:var(--warn);color:var(--warn-ink);border-radius:8px;padding:6px 12px}\

@@ -2,7 +2,6 @@
 
 use super::font::{Font, encode};
 use super::paper::{Colour, LINE, MARGIN, Paper, QUIET, WIDE};
-use super::words::lines;
 use crate::chart::{Chart, Frame, drawable};
 use crate::text::short;
 
@@ -51,11 +50,8 @@ fn draw(paper: &mut Paper, (left, wide): (f32, f32), chart: &Chart, frame: &Fram
     let widest = labels.iter().map(|l| Font::Regular.width(l, small)).fold(0.0, f32::max);
     let (x0, x1) = (left + widest + 4.0, right - 2.0);
     let (y0, y1) = (foot + 26.0 * scale, foot + (TALL - 14.0) * scale);
-    let title = lines(&chart.title, Font::Bold, 7.6 * scale, wide);
-    if let Some((font, bytes)) = title.first().and_then(|line| line.runs.first()) {
-        let _ = font;
-        paper.show((left, foot + (TALL - 8.0) * scale), 7.6 * scale, QUIET, bytes);
-    }
+    let title = cut(&chart.title, 7.6 * scale, wide);
+    paper.show((left, foot + (TALL - 8.0) * scale), 7.6 * scale, QUIET, &title);
     let share = |v: f64, low: f64, high: f64| {
         // One value alone stands in the middle.
         if high > low { (((v - low) / (high - low)) as f32).clamp(0.0, 1.0) } else { 0.5 }
@@ -98,6 +94,21 @@ fn draw(paper: &mut Paper, (left, wide): (f32, f32), chart: &Chart, frame: &Fram
         }
     }
     legend(paper, (left, foot + 5.0 * scale), right, chart);
+}
+
+/// Words on one line, with an ellipsis where they are too long for it.
+fn cut(words: &str, size: f32, wide: f32) -> Vec<u8> {
+    let mut bytes = encode(words);
+    if Font::Regular.width(&bytes, size) > wide {
+        let dots = encode("…");
+        while !bytes.is_empty()
+            && Font::Regular.width(&bytes, size) + Font::Regular.width(&dots, size) > wide
+        {
+            bytes.pop();
+        }
+        bytes.extend(dots);
+    }
+    bytes
 }
 
 fn legend(paper: &mut Paper, (left, y): (f32, f32), right: f32, chart: &Chart) {

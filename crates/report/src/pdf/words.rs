@@ -97,15 +97,16 @@ fn wrapped(runs: &[(Font, Vec<u8>)], size: f32, wide: f32) -> Vec<Line> {
     let mut line = Line::new(size);
     for word in words(runs) {
         let width: f32 = word.iter().map(|(font, bytes)| font.width(bytes, size)).sum();
-        let space = Font::Regular.width(b" ", size);
-        if !line.runs.is_empty() && line.width() + space + width > wide {
-            all.push(std::mem::replace(&mut line, Line::new(size)));
-        }
-        if let Some((font, _)) = line.runs.last() {
-            // Between words of code the space is code's, else it is narrow.
-            let code = *font == Font::Mono && word.first().is_some_and(|(f, _)| *f == Font::Mono);
-            let font = if code { Font::Mono } else { Font::Regular };
-            line.add(font, b" ");
+        // Between words of one font the space is that font's.
+        let same = |last: Font| word.first().is_some_and(|(first, _)| *first == last);
+        let between =
+            line.runs.last().map(|(last, _)| if same(*last) { *last } else { Font::Regular });
+        if let Some(font) = between {
+            if line.width() + font.width(b" ", size) + width > wide {
+                all.push(std::mem::replace(&mut line, Line::new(size)));
+            } else {
+                line.add(font, b" ");
+            }
         }
         for (font, bytes) in word {
             // A word alone may be wider than the line: an ARN, a number of a hundred digits.

@@ -4,8 +4,8 @@ use std::path::PathBuf;
 
 use clap::{ArgGroup, Args, ValueEnum};
 use kennel_cost::{
-    Advice, AdviseOptions, KnownModel, Measured, Need, Ranked, Span, Usage, advise, dollars,
-    duration, paragraph,
+    Advice, AdviseOptions, Catalogue, KnownModel, Measured, Need, Ranked, Span, Usage, about,
+    advise, duration, paragraph,
 };
 use serde_json::{Value, json};
 
@@ -16,6 +16,9 @@ use crate::error::ClientError;
 use crate::files::write_aside;
 use crate::output::{self, line, note, table};
 use crate::target::TargetArguments;
+
+/// The backbone that ships with Kennel.
+const SHIPPED: &str = "kennel-mini";
 
 /// Arguments of `kennel cost advise`.
 #[derive(Debug, Args)]
@@ -202,6 +205,38 @@ pub(super) fn run(target: &TargetArguments, arguments: &Advise) -> Result<(), Cl
     Ok(())
 }
 
+/// The advice for the training of a job that has run, as `kennel cost advise JOB` gives it by itself; none
+/// where its time says nothing about other types.
+pub(in crate::commands) fn of_job(
+    job: &Value,
+    catalogue: &Catalogue,
+    (region, on_aws): (&str, bool),
+) -> Option<Advice> {
+    let source = Source::Job(Box::new(job.clone()));
+    let told = Told {
+        model: network_of(&source),
+        photos: None,
+        epochs: 1.0,
+        batch: 32.0,
+        script: measured::is_script(job),
+        cores: None,
+        core_speed: None,
+        memory_gib: None,
+        gpu_memory_gib: None,
+    };
+    let measured = measured::of_job(job, catalogue, on_aws, &told).ok()?;
+    let options = AdviseOptions {
+        usage: Usage::Training,
+        region,
+        count: 1,
+        times: 1.0,
+        overhead: overhead(Usage::Training),
+        deadline_s: None,
+        budget: None,
+    };
+    Some(advise(catalogue, &measured, &measured::need(&told), &options))
+}
+
 fn nothing(advice: &Advice, region: &str) -> ClientError {
     let why = advice.excluded.first().map_or_else(
         || format!("no prices for {} are known in `{region}`", advice.usage),
@@ -219,10 +254,13 @@ fn sensible(value: f64, flag: &str) -> Result<f64, ClientError> {
     Err(ClientError::Usage(format!("`{value}` is no value of {flag}\nhint: it must be above 0")))
 }
 
-/// The network that a job of Kennel's own trainer names.
+/// The network of a job of Kennel's own trainer, which takes the one that ships where none is named.
 fn network_of(source: &Source) -> Option<KnownModel> {
     match source {
-        Source::Job(job) => kennel_cost::model_of(job["HyperParameters"]["backbone"].as_str()?),
+        Source::Job(job) if !measured::is_script(job) => {
+            let named = job["HyperParameters"]["backbone"].as_str();
+            kennel_cost::model_of(named.unwrap_or(SHIPPED))
+        }
         _ => None,
     }
 }
@@ -238,16 +276,7 @@ fn as_json(shown: &Shown) -> Value {
 pub(super) fn money(ranked: &Ranked) -> (String, String) {
     let tilde = if ranked.verified { "" } else { "~" };
     let of = &ranked.dollars;
-    (format!("{tilde}{}", rounded(of.mid)), format!("{} to {}", rounded(of.low), rounded(of.high)))
-}
-
-/// Dollars of an estimate: more digits than three would promise what is not known.
-pub(super) fn rounded(value: f64) -> String {
-    if value <= 0.0 || !value.is_finite() {
-        return dollars(value);
-    }
-    let power = 10_f64.powf(value.log10().floor() - 2.0);
-    dollars((value / power).round() * power)
+    (format!("{tilde}{}", about(of.mid)), format!("{} to {}", about(of.low), about(of.high)))
 }
 
 pub(super) fn time(ranked: &Ranked) -> (String, String) {

@@ -25,7 +25,7 @@ pub(super) fn file() -> PathBuf {
 
 /// The catalogue with what was fetched. A file that cannot be read is told of and left aside: the built-in
 /// prices stay.
-pub(super) fn catalogue() -> Catalogue {
+pub(in crate::commands) fn catalogue() -> Catalogue {
     let built_in = Catalogue::built_in();
     let path = file();
     let small = std::fs::metadata(&path).is_ok_and(|meta| meta.is_file() && meta.len() <= MAX_FILE);

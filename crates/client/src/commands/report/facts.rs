@@ -26,6 +26,37 @@ pub(super) struct Facts {
     pub scaling: Vec<Scaled>,
     /// What could not be looked at, and why.
     pub notes: Vec<String>,
+    /// Of what it is therefore not known whether it is there.
+    pub unknown: Vec<Area>,
+}
+
+/// Something that may be there or not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Area {
+    Notebooks,
+    Jobs,
+    Tuning,
+    Endpoint,
+    Function,
+    Reserved,
+    Provisioned,
+    Scaling,
+}
+
+impl Area {
+    /// The plural of it, as the begin of a sentence.
+    pub(super) fn words(self) -> &'static str {
+        match self {
+            Area::Notebooks => "Notebook instances",
+            Area::Jobs => "Training jobs",
+            Area::Tuning => "Tuning jobs",
+            Area::Endpoint => "Endpoints",
+            Area::Function => "Functions",
+            Area::Reserved => "The function's reserved concurrency",
+            Area::Provisioned => "The function's provisioned concurrency",
+            Area::Scaling => "What scales the endpoint",
+        }
+    }
 }
 
 /// A training job.

@@ -5,7 +5,7 @@ mod training;
 
 use serde_json::{Value, json};
 
-use super::facts::Facts;
+use super::facts::{Area, Facts};
 use crate::client::{Client, Service};
 use crate::clock;
 use crate::commands::account;
@@ -81,11 +81,32 @@ impl Gatherer<'_> {
             Err(
                 error @ (ClientError::Service(_) | ClientError::Failed(_) | ClientError::Usage(_)),
             ) => {
-                self.facts.notes.push(format!("could not look at {what}: {error}"));
+                let note = format!("could not look at {what}: {error}");
+                // Service by service the same answer comes more than once.
+                let said = note.lines().next().map(str::to_owned);
+                if !self.facts.notes.iter().any(|before| before.lines().next() == said.as_deref()) {
+                    self.facts.notes.push(note);
+                }
                 Ok(None)
             }
             Err(error) => Err(error),
         }
+    }
+
+    /// As [`Gatherer::or_note`]; what was not found out is remembered.
+    fn or_unknown<T: Default>(
+        &mut self,
+        area: Area,
+        what: &str,
+        found: Result<T, ClientError>,
+    ) -> Result<T, ClientError> {
+        // What is not found is known not to be there.
+        let absent = found.as_ref().is_err_and(ClientError::is_not_found);
+        let found = self.or_note(what, found)?;
+        if found.is_none() && !absent {
+            self.facts.unknown.push(area);
+        }
+        Ok(found.unwrap_or_default())
     }
 
     fn sagemaker(&self, operation: &str, body: &Value) -> Result<Value, ClientError> {
@@ -114,7 +135,7 @@ impl Gatherer<'_> {
             &json!({}),
             "NotebookInstances",
         );
-        self.facts.notebooks = self.or_note("notebook instances", found)?.unwrap_or_default();
+        self.facts.notebooks = self.or_unknown(Area::Notebooks, "notebook instances", found)?;
         Ok(())
     }
 

@@ -6,11 +6,11 @@ mod security;
 mod serving;
 mod training;
 
-use kennel_cost::{Catalogue, Price, Usage, dollars};
+use kennel_cost::{Catalogue, Price, Usage, dollars, duration};
 use kennel_report::{Block, Document, plural};
 use serde_json::Value;
 
-use super::facts::Facts;
+use super::facts::{Area, Facts};
 use crate::clock;
 use crate::output::text;
 
@@ -24,9 +24,8 @@ struct Writer<'a> {
 }
 
 /// The whole writeup.
-pub(super) fn document(title: &str, facts: &Facts) -> Document {
-    let catalogue = Catalogue::built_in();
-    let mut writer = Writer { facts, catalogue: &catalogue, blocks: Vec::new(), unsure: false };
+pub(super) fn document(title: &str, facts: &Facts, catalogue: &Catalogue) -> Document {
+    let mut writer = Writer { facts, catalogue, blocks: Vec::new(), unsure: false };
     writer.instances();
     writer.training();
     writer.endpoint();
@@ -37,7 +36,8 @@ pub(super) fn document(title: &str, facts: &Facts) -> Document {
     if !facts.notes.is_empty() {
         let lines: Vec<&str> =
             facts.notes.iter().map(|note| note.lines().next().unwrap_or_default()).collect();
-        writer.blocks.push(Block::led("Not looked at.", format!("{}.", lines.join("; "))));
+        let words = format!("The writeup {}.", lines.join("; it "));
+        writer.blocks.push(Block::led("Not looked at.", words));
     }
     if writer.unsure {
         let words = "Prices with ~ could not be verified against AWS's own list.";
@@ -67,6 +67,16 @@ impl Writer<'_> {
         self.blocks.push(Block::led(lead, words));
     }
 
+    /// Says that something could not be looked at, where that is so.
+    fn unknown(&mut self, area: Area) -> bool {
+        let unknown = self.facts.unknown.contains(&area);
+        if unknown {
+            let what = format!("{} could not be looked at; see the end.", area.words());
+            self.blocks.push(Block::Missing { what, command: None });
+        }
+        unknown
+    }
+
     fn missing(&mut self, what: impl Into<String>, command: impl Into<String>) {
         self.blocks.push(Block::missing(what, command));
     }
@@ -80,7 +90,7 @@ impl Writer<'_> {
     fn money(&mut self, amount: Option<(f64, bool)>) -> String {
         let Some((amount, verified)) = amount else { return "–".to_owned() };
         self.unsure |= !verified;
-        format!("{}{}", if verified { "" } else { "~" }, dollars(amount))
+        format!("{}{}", if verified { "" } else { "~" }, small(amount))
     }
 
     /// What a type has, in words.
@@ -117,11 +127,26 @@ fn instances(count: u64) -> String {
 
 /// A number with at most so many decimals.
 fn number(value: f64, decimals: usize) -> String {
-    let text = format!("{value:.decimals$}");
+    // An empty sum is -0.
+    let text = format!("{:.decimals$}", value + 0.0);
     match text.contains('.') {
         true => text.trim_end_matches('0').trim_end_matches('.').to_owned(),
         false => text,
     }
+}
+
+/// Dollars; of less than a cent, two digits say enough.
+fn small(amount: f64) -> String {
+    if !(1e-12..0.01).contains(&amount) {
+        return dollars(amount);
+    }
+    let decimals = (1.0 - amount.log10().floor()).clamp(2.0, 14.0) as usize;
+    format!("${amount:.decimals$}")
+}
+
+/// A time; less than a second in ms.
+fn took(seconds: f64) -> String {
+    if (0.0..1.0).contains(&seconds) { ms(Some(seconds * 1e3)) } else { duration(seconds) }
 }
 
 /// Milliseconds; a dash where there are none.

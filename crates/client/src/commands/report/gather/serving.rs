@@ -6,7 +6,7 @@ use super::{Gatherer, list};
 use crate::client::{Service, encode};
 use crate::commands::endpoint;
 use crate::commands::function::invoke::{Asked, ask};
-use crate::commands::report::facts::{Call, Endpoint, Function, Load, Scaled, Use};
+use crate::commands::report::facts::{Area, Call, Endpoint, Function, Load, Scaled, Use};
 use crate::error::ClientError;
 use crate::output::text;
 
@@ -21,7 +21,7 @@ impl Gatherer<'_> {
             Some(name) => Some(endpoint::describe(self.client, name)?),
             None => {
                 let listed = self.newest("ListEndpoints", "Endpoints", "InService");
-                let listed = self.or_note("endpoints", listed)?.unwrap_or_default();
+                let listed = self.or_unknown(Area::Endpoint, "endpoints", listed)?;
                 match listed.first().map(|endpoint| text(endpoint, "EndpointName")) {
                     Some(name) => {
                         let found = endpoint::describe(self.client, &name);
@@ -76,7 +76,7 @@ impl Gatherer<'_> {
             }
             None => {
                 let listed = self.lambda("ListFunctions", "/2015-03-31/functions");
-                let mut listed = self.or_note("functions", listed)?.unwrap_or_default();
+                let mut listed = self.or_unknown(Area::Function, "functions", listed)?;
                 let functions = list(&mut listed, "Functions");
                 let endpoint = self.facts.endpoint.as_ref();
                 let endpoint = endpoint.map(|endpoint| text(&endpoint.own, "EndpointName"));
@@ -87,16 +87,17 @@ impl Gatherer<'_> {
         let name = text(&own, "FunctionName");
         let at = |rest: &str| format!("/2019-09-30/functions/{}/{rest}", encode(&name));
         let reserved = self.lambda("GetFunctionConcurrency", &at("concurrency"));
-        let reserved = self.or_note(&format!("the concurrency of `{name}`"), reserved)?;
+        let what = format!("the concurrency of `{name}`");
+        let reserved = self.or_unknown(Area::Reserved, &what, reserved)?;
         let ready = at("provisioned-concurrency?List=ALL");
         let ready = self.lambda("ListProvisionedConcurrencyConfigs", &ready);
         let what = format!("the provisioned concurrency of `{name}`");
-        let mut ready = self.or_note(&what, ready)?.unwrap_or_default();
+        let mut ready = self.or_unknown(Area::Provisioned, &what, ready)?;
         let used = self.used(&name);
         let use_ = self.or_note(&format!("the metrics of `{name}`"), used)?.unwrap_or_default();
         self.facts.function = Some(Function {
             own,
-            reserved: reserved.and_then(|r| r["ReservedConcurrentExecutions"].as_u64()),
+            reserved: reserved["ReservedConcurrentExecutions"].as_u64(),
             provisioned: list(&mut ready, "ProvisionedConcurrencyConfigs"),
             use_,
             call: None,
@@ -164,7 +165,7 @@ impl Gatherer<'_> {
                 &body,
                 "ScalableTargets",
             );
-            let targets = self.or_note("what is scaled", found)?.unwrap_or_default();
+            let targets = self.or_unknown(Area::Scaling, "what is scaled", found)?;
             for own in targets {
                 // An endpoint's name may be written in any case.
                 let resource = text(&own, "ResourceId").to_ascii_lowercase();

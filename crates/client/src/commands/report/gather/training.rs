@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::{Gatherer, Metric, list};
 use crate::client::{Client, Service};
-use crate::commands::report::facts::{Curve, Job, Source, Tuning};
+use crate::commands::report::facts::{Area, Curve, Job, Source, Tuning};
 use crate::commands::tuning;
 use crate::error::ClientError;
 use crate::output::text;
@@ -29,7 +29,7 @@ impl Gatherer<'_> {
         }
         if named.is_empty() {
             let listed = self.newest("ListTrainingJobs", "TrainingJobSummaries", "Completed");
-            let listed = self.or_note("training jobs", listed)?.unwrap_or_default();
+            let listed = self.or_unknown(Area::Jobs, "training jobs", listed)?;
             let (mut single, mut several, mut trial) = (None, None, None);
             for summary in listed.into_iter().take(LOOKED_AT) {
                 if single.is_some() && several.is_some() {
@@ -114,7 +114,7 @@ impl Gatherer<'_> {
                 let operation = "ListHyperParameterTuningJobs";
                 let listed =
                     self.newest(operation, "HyperParameterTuningJobSummaries", "Completed");
-                let listed = self.or_note("tuning jobs", listed)?.unwrap_or_default();
+                let listed = self.or_unknown(Area::Tuning, "tuning jobs", listed)?;
                 listed.first().map(|job| text(job, "HyperParameterTuningJobName"))
             }
         };

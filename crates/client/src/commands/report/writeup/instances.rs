@@ -1,14 +1,14 @@
 //! Which instances, and why.
 
-use kennel_cost::{Usage, duration};
-use kennel_report::{Column, Table};
+use kennel_cost::{Ranked, Usage};
+use kennel_report::{Block, Column, Table};
 use serde_json::Value;
 
-use super::{Writer, named, number};
-use crate::commands::report::facts::Job;
+use super::{Writer, named, number, took};
+use crate::commands::cost;
+use crate::commands::report::facts::{Area, Job};
 use crate::commands::report::simulation::instance_type;
 use crate::output::text;
-use kennel_report::Block;
 
 /// Notebook instances that are shown.
 const NOTEBOOKS: usize = 2;
@@ -46,7 +46,8 @@ impl Writer<'_> {
             let columns = columns.into_iter().chain([Column::numbers("an hour")]).collect();
             self.blocks.push(Block::Table(Table { columns, rows }));
         }
-        if self.facts.notebooks.is_empty() {
+        if self.unknown(Area::Notebooks) {
+        } else if self.facts.notebooks.is_empty() {
             self.missing(
                 "There is no notebook instance.",
                 "aws sagemaker create-notebook-instance --notebook-instance-name NAME --instance-type ml.t3.medium --role-arn ROLE",
@@ -91,13 +92,13 @@ impl Writer<'_> {
         let mut words = format!(
             "`{kind}` trained {} in {}",
             named(&job.own, "TrainingJobName"),
-            duration(training)
+            took(training)
         );
         if let Some(reports) = job.reports().filter(|n| *n > 1 && training > 0.0) {
             words.push_str(&format!(
                 " ({} reports, {} each)",
                 reports,
-                duration(training / reports as f64)
+                took(training / reports as f64)
             ));
         }
         let billed = job.billable_s();
@@ -108,7 +109,11 @@ impl Writer<'_> {
                 number(100.0 * training / around.max(1e-9), 0)
             ));
         }
-        if let Some((cheaper, dearer)) = self.neighbours(&kind, job.usage()) {
+        let advised = self.advised(job);
+        words.push_str(&advised);
+        if advised.is_empty()
+            && let Some((cheaper, dearer)) = self.neighbours(&kind, job.usage())
+        {
             words.push_str(&format!(
                 " Beside it in its family are {cheaper}{} {dearer}: one of twice the price pays when it halves that time.",
                 if cheaper.is_empty() || dearer.is_empty() { "" } else { " and" }
@@ -124,6 +129,35 @@ impl Writer<'_> {
                 "The same machine without SageMaker, `{bare}`, is {price} an hour, {less} % less, but is billed from its start to its stop, idle or not."
             ));
         }
+    }
+
+    /// What `kennel cost advise` makes of the job's time.
+    fn advised(&mut self, job: &Job) -> String {
+        let place = (self.facts.region.as_str(), !self.facts.local);
+        let advice = cost::advice_of(&job.own, self.catalogue, place);
+        let Some(advice) = advice else { return String::new() };
+        let (Some(best), Some(cheapest), Some(fastest)) =
+            (advice.chosen(), advice.cheapest(), advice.fastest())
+        else {
+            return String::new();
+        };
+        let mut said = |one: &Ranked| {
+            let dollars = self.money(Some((one.dollars.mid, one.verified)));
+            format!("`{}` ({dollars}, {})", one.name, took(one.seconds.mid))
+        };
+        let mut words = format!(
+            " From that time and each type's declared speed `kennel cost advise {}` expects, start included: best for time and money together {}",
+            text(&job.own, "TrainingJobName"),
+            said(best)
+        );
+        if cheapest.name != best.name {
+            words.push_str(&format!(", cheapest {}", said(cheapest)));
+        }
+        if fastest.name != best.name {
+            words.push_str(&format!(", fastest {}", said(fastest)));
+        }
+        words.push_str("; an estimate, not a measurement.");
+        words
     }
 
     /// The next smaller and the next larger type of the family, with their prices.

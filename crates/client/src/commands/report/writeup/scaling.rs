@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::serving::running;
 use super::{Writer, ms, named, number};
-use crate::commands::report::facts::{Function, Scaled};
+use crate::commands::report::facts::{Area, Function, Scaled};
 use crate::commands::report::simulation::{Simulation, simulation};
 use crate::output::{text, time};
 
@@ -35,7 +35,8 @@ impl Writer<'_> {
                 format!("kennel function concurrency {name} --reserved 2"),
             ),
         }
-        if function.provisioned.is_empty() {
+        if self.unknown(Area::Provisioned) {
+        } else if function.provisioned.is_empty() {
             self.missing(
                 "No version or alias of it has provisioned concurrency: a first call waits for a cold start.",
                 format!("kennel function publish {name} --alias live && kennel function concurrency {name} --qualifier live --provisioned 2"),
@@ -86,6 +87,9 @@ impl Writer<'_> {
             .iter()
             .filter(|s| text(&s.own, "ServiceNamespace") == "sagemaker")
             .collect();
+        if self.unknown(Area::Scaling) {
+            return;
+        }
         if scaled.is_empty() {
             let count = running(&endpoint.own["ProductionVariants"]);
             self.missing(
@@ -111,8 +115,12 @@ impl Writer<'_> {
             true => ", decided every second (Kennel's fast mode)",
             false => "",
         };
+        let what = match own["ServiceNamespace"] == "lambda" {
+            true => "ready environments",
+            false => "instances",
+        };
         let mut words = format!(
-            "{} has {} to {}{mode}.",
+            "{} has {} to {} {what}{mode}.",
             named(own, "ResourceId"),
             text(own, "MinCapacity"),
             text(own, "MaxCapacity")

@@ -3,6 +3,7 @@
 use kennel_report::{Block, Column, Table, plural};
 
 use super::{Writer, some};
+use crate::commands::audit::brief::Found;
 
 /// Findings and roles that are shown.
 const FINDINGS: usize = 6;
@@ -57,16 +58,31 @@ impl Writer<'_> {
                 " `kennel audit --fix` closes {automatic} of them by putting the policy that was needed in place of the one that is there."
             ));
         }
-        if audit.findings.len() > FINDINGS {
-            words.push_str(&format!(" The {FINDINGS} worst:"));
+        // Findings about one role often have one fix.
+        let mut groups: Vec<(&Found, u64)> = Vec::new();
+        for finding in &audit.findings {
+            match groups.iter_mut().find(|(first, _)| first.fix == finding.fix) {
+                Some((_, more)) => *more += 1,
+                None => groups.push((finding, 0)),
+            }
+        }
+        if groups.len() > FINDINGS {
+            let left = groups.len() - FINDINGS;
+            words.push_str(&format!(" The worst, by what is to be done ({left} more left out):"));
         }
         self.led("Audit.", words);
-        let rows = audit
-            .findings
-            .iter()
+        let same = |more| {
+            plural(more, "finding more with the same fix", "findings more with the same fix")
+        };
+        let rows = groups
+            .into_iter()
             .take(FINDINGS)
-            .map(|finding| {
-                vec![finding.severity.to_owned(), finding.message.clone(), finding.fix.clone()]
+            .map(|(finding, more)| {
+                let message = match more {
+                    0 => finding.message.clone(),
+                    more => format!("{}; and {}", finding.message, same(more)),
+                };
+                vec![finding.severity.to_owned(), message, finding.fix.clone()]
             })
             .collect();
         let columns =

@@ -1,10 +1,11 @@
 //! The endpoint, the function in front of it, and what it answered.
 
 use kennel_cost::Usage;
-use kennel_report::{Block, Column, Table, short};
+use kennel_report::{Block, Column, Table, plural, short};
 use serde_json::Value;
 
 use super::{Writer, instances, ms, named, number};
+use crate::commands::report::facts::Area;
 use crate::commands::report::simulation::instance_type;
 use crate::output::{maybe, text};
 
@@ -14,6 +15,9 @@ const SHOWN: usize = 320;
 impl Writer<'_> {
     pub(super) fn endpoint(&mut self) {
         self.heading("Endpoint");
+        if self.unknown(Area::Endpoint) {
+            return;
+        }
         let Some(endpoint) = &self.facts.endpoint else {
             self.missing(
                 "No endpoint is in service.",
@@ -100,6 +104,9 @@ impl Writer<'_> {
 
     pub(super) fn function(&mut self) {
         self.heading("Lambda function");
+        if self.unknown(Area::Function) {
+            return;
+        }
         let Some(function) = &self.facts.function else {
             let endpoint = self.facts.endpoint.as_ref().map(|e| text(&e.own, "EndpointName"));
             let endpoint = endpoint.unwrap_or_else(|| "ENDPOINT".to_owned());
@@ -135,8 +142,8 @@ impl Writer<'_> {
         let used = &function.use_;
         if used.invocations > 0.0 {
             words.push_str(&format!(
-                " In 14 days: {} calls, {} with an error, {} throttled, {} on average.",
-                number(used.invocations, 0),
+                " In 14 days: {}, {} with an error, {} throttled, {} on average.",
+                plural(used.invocations as u64, "call", "calls"),
                 number(used.errors, 0),
                 number(used.throttles, 0),
                 ms(used.mean_ms)
@@ -153,16 +160,12 @@ impl Writer<'_> {
             );
             return;
         };
-        let mut words = match &call.failure {
-            None => "Called for this writeup, it answered:".to_owned(),
-            Some(kind) => format!("Called for this writeup, it failed ({kind}):"),
+        let report = call.report.as_ref().map_or_else(String::new, |line| format!(" ({line})"));
+        let words = match (&call.failure, ranked(&call.answer)) {
+            (Some(kind), _) => format!("Called for this writeup, it failed, {kind}{report}:"),
+            (None, Some(said)) => format!("Called for this writeup, it answered{report}. {said}"),
+            (None, None) => format!("Called for this writeup, it answered{report}:"),
         };
-        if let Some(said) = ranked(&call.answer) {
-            words = format!("{} {said}", words.trim_end_matches(':').to_owned() + ".");
-        }
-        if let Some(report) = &call.report {
-            words.push_str(&format!(" ({report})"));
-        }
         self.led("The answer.", words);
         let shown = format!("event   {}\nanswer  {}", cut(&call.event), cut(&call.answer));
         self.blocks.push(Block::Code(shown));

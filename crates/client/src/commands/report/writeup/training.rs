@@ -1,11 +1,10 @@
 //! What training on one and on several instances gave, the tuning, and the same training on EC2.
 
-use kennel_cost::duration;
 use kennel_report::{Block, Chart, Column, Series, Table, short};
 use serde_json::Value;
 
-use super::{Writer, instances, named, number, times};
-use crate::commands::report::facts::{Curve, Job, Source};
+use super::{Writer, instances, named, number, times, took};
+use crate::commands::report::facts::{Area, Curve, Job, Source};
 use crate::commands::tuning;
 use crate::output::text;
 
@@ -18,7 +17,8 @@ impl Writer<'_> {
     pub(super) fn training(&mut self) {
         self.heading("Training");
         let facts = self.facts;
-        if facts.jobs.is_empty() {
+        if self.unknown(Area::Jobs) {
+        } else if facts.jobs.is_empty() {
             self.missing(
                 "There is no training job that completed.",
                 "kennel job start NAME --data photos --instance-type ml.m5.xlarge --wait",
@@ -53,7 +53,9 @@ impl Writer<'_> {
         let metrics = common(jobs);
         let mut columns = vec![Column::words("job"), Column::words("instances")];
         columns.extend(["training", "billed", "cost"].map(Column::numbers));
-        columns.extend(metrics.iter().map(|metric| Column::numbers(metric)));
+        // A space after the colon is where a head may be broken.
+        let heads = metrics.iter().map(|metric| Column::numbers(&metric.replace(':', ": ")));
+        columns.extend(heads);
         let rows = jobs
             .iter()
             .map(|job| {
@@ -61,7 +63,7 @@ impl Writer<'_> {
                 let mut cells = vec![
                     named(&job.own, "TrainingJobName"),
                     format!("{} × {}", job.count(), job.kind()),
-                    duration(job.training_s()),
+                    took(job.training_s()),
                     format!("{} × {} s", job.count(), job.billable_s()),
                     self.money(cost),
                 ];
@@ -98,9 +100,9 @@ impl Writer<'_> {
             "{} on {} trained for {} where {} on one took {}",
             named(&several.own, "TrainingJobName"),
             instances(several.count()),
-            duration(more),
+            took(more),
             named(&single.own, "TrainingJobName"),
-            duration(one)
+            took(one)
         );
         let faster = one / more.max(1e-9);
         if one > 0.0 && more > 0.0 {
@@ -155,7 +157,7 @@ impl Writer<'_> {
             trials.iter().enumerate().map(|(index, (_, y))| (index as f64 + 1.0, *y)).collect();
         let (metric, _) = tuning::objective(&tuned.own);
         (points.len() > 1).then(|| Chart {
-            title: format!("Tuning: {metric} of each trial"),
+            title: format!("{metric} of the trials"),
             x_label: "trial".to_owned(),
             series: vec![Series { name: "trials".to_owned(), class: "s2".to_owned(), points }],
             mark: None,
@@ -164,6 +166,9 @@ impl Writer<'_> {
     }
 
     fn tuned(&mut self) {
+        if self.unknown(Area::Tuning) {
+            return;
+        }
         let Some(tuned) = &self.facts.tuning else {
             self.missing(
                 "There is no tuning job that completed.",
