@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use crate::catalogue::{Catalogue, InstanceType, Usage};
 use crate::estimate::instances;
-use crate::words::{dollars, duration};
+use crate::words::{about, dollars, duration};
 
 /// A number with how far off it may be.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
@@ -48,6 +48,9 @@ const VCPU_GFLOPS: Span = Span { low: 35.0, mid: 60.0, high: 110.0 };
 const SPREADING: Span = Span { low: 0.75, mid: 0.9, high: 1.0 };
 /// The same for more instances, which also wait for each other. Declared.
 const INSTANCES: Span = Span { low: 0.7, mid: 0.85, high: 1.0 };
+
+/// How much of the shorter of a GPU's and its processors' work hides behind the longer. Declared.
+const OVERLAP: Span = Span { low: 0.0, mid: 0.5, high: 1.0 };
 
 /// What a job took here.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -111,11 +114,13 @@ pub struct Ranked {
     pub hourly: f64,
     /// Whether that is verified.
     pub verified: bool,
+    /// The price's date.
+    pub as_of: String,
     /// Seconds of the job.
     pub seconds: Span,
     /// Dollars of the job.
     pub dollars: Span,
-    /// No other type is both faster and cheaper.
+    /// No other type is cheaper and as fast.
     pub pareto: bool,
     /// What a reader should know.
     pub notes: Vec<String>,
@@ -143,7 +148,7 @@ pub struct Advice {
     pub region: String,
     /// For what.
     pub usage: Usage,
-    /// The oldest date of the prices.
+    /// The newest date of the prices; each type has its own.
     pub as_of: String,
 }
 
@@ -174,7 +179,6 @@ pub fn advise(
 ) -> Advice {
     let mut ranked = Vec::new();
     let mut excluded = Vec::new();
-    let mut as_of = catalogue.as_of().to_owned();
     let count = options.count.max(1);
     for kind in catalogue.types(options.usage) {
         let name = options.usage.name_of(kind);
@@ -214,12 +218,12 @@ pub fn advise(
             excluded.push(Excluded { name, reason });
             continue;
         }
-        as_of = as_of.min(price.as_of.clone());
         ranked.push(Ranked {
             has: kind.said(),
             count,
             hourly: price.dollars,
             verified: price.verified,
+            as_of: price.as_of,
             seconds,
             dollars: dollars_of,
             pareto: false,
@@ -239,19 +243,23 @@ pub fn advise(
         .min_by(|a, b| product(a).total_cmp(&product(b)))
         .map(|r| r.name.clone());
     let region = options.region.to_owned();
+    let as_of = catalogue.as_of().to_owned();
     Advice { best, ranked, excluded, region, usage: options.usage, as_of }
 }
 
-/// Marks those that no other beats in both time and money.
+/// A gain of time below this share is none: the estimates are not as good as that.
+const WORTH: f64 = 0.03;
+
+/// Marks those that no other beats: none is cheaper and as fast, give or take [`WORTH`].
 pub fn pareto(ranked: &mut [Ranked]) {
     let points: Vec<(f64, f64)> = ranked.iter().map(|r| (r.seconds.mid, r.dollars.mid)).collect();
     for (at, one) in ranked.iter_mut().enumerate() {
         let (time, money) = (one.seconds.mid, one.dollars.mid);
         one.pareto = !points.iter().enumerate().any(|(other, (t, m))| {
-            let better = *t <= time && *m <= money && (*t < time || *m < money);
+            let cheaper = *m < money && *t <= time * (1.0 + WORTH);
             // Of two that are alike in both, the first.
-            let same = *t == time && *m == money && other < at;
-            other != at && (better || same)
+            let same = *m == money && (*t < time || (*t == time && other < at));
+            other != at && (cheaper || same)
         });
     }
 }
@@ -339,15 +347,15 @@ fn seconds_of(
             spreading: SPREADING.mid,
             instances: INSTANCES.mid,
             gflops: VCPU_GFLOPS.mid,
-            overlap: 0.5,
+            overlap: OVERLAP.mid,
         },
     );
     // All corners: which end of a factor is the slow one depends on the others.
     let (mut least, mut most) = (mid, mid);
-    for corner in 0..256_u32 {
+    for corner in 0..512_u32 {
         let end = |bit: u32, span: Span| {
             let [low, high] = span.ends();
-            if corner >> bit & 1 == 0 { low } else { high }
+            if (corner >> bit) & 1 == 0 { low } else { high }
         };
         let seconds = shape.seconds(
             measured,
@@ -360,7 +368,7 @@ fn seconds_of(
                 spreading: end(5, SPREADING),
                 instances: end(6, INSTANCES),
                 gflops: end(7, VCPU_GFLOPS),
-                overlap: if corner >> 5 & 1 == 0 { 0.0 } else { 1.0 },
+                overlap: end(8, OVERLAP),
             },
         );
         least = least.min(seconds);
@@ -422,9 +430,9 @@ impl Shape {
 pub fn paragraph(advice: &Advice, measured: &Measured, need: &Need) -> Option<String> {
     let chosen = advice.chosen()?;
     let (cheapest, fastest) = (advice.cheapest()?, advice.fastest()?);
-    let range = |span: &Span| format!("{} to {}", dollars(span.low), dollars(span.high));
+    let range = |span: &Span| format!("{} to {}", about(span.low), about(span.high));
     let time = |span: &Span| format!("{} to {}", duration(span.low), duration(span.high));
-    let about = |r: &Ranked| {
+    let hourly = |r: &Ranked| {
         let tilde = if r.verified { "" } else { "~" };
         format!("{tilde}{} an hour", dollars(r.hourly))
     };
@@ -438,15 +446,15 @@ pub fn paragraph(advice: &Advice, measured: &Measured, need: &Need) -> Option<St
          there (most likely {}) and cost {} (most likely {}), what surrounds the work included.",
         chosen.name,
         chosen.has,
-        about(chosen),
+        hourly(chosen),
         advice.region,
-        advice.as_of,
+        chosen.as_of,
         duration(measured.seconds),
         measured.what,
         time(&chosen.seconds),
         duration(chosen.seconds.mid),
         range(&chosen.dollars),
-        dollars(chosen.dollars.mid),
+        about(chosen.dollars.mid),
     );
     if cheapest.name == chosen.name && fastest.name == chosen.name {
         text.push_str(" No other type of the catalogue is expected to be cheaper or faster.");
@@ -457,7 +465,7 @@ pub fn paragraph(advice: &Advice, measured: &Measured, need: &Need) -> Option<St
             text.push_str(&format!(
                 " The cheapest, {}, would save {} and take {} longer.",
                 cheapest.name,
-                dollars(chosen.dollars.mid - cheapest.dollars.mid),
+                about(chosen.dollars.mid - cheapest.dollars.mid),
                 duration(cheapest.seconds.mid - chosen.seconds.mid),
             ));
         }
@@ -468,7 +476,7 @@ pub fn paragraph(advice: &Advice, measured: &Measured, need: &Need) -> Option<St
                 " The fastest, {}, would save {} and cost {} more.",
                 fastest.name,
                 duration(chosen.seconds.mid - fastest.seconds.mid),
-                dollars(fastest.dollars.mid - chosen.dollars.mid),
+                about(fastest.dollars.mid - chosen.dollars.mid),
             ));
         }
     }

@@ -70,17 +70,6 @@ impl Amount {
         });
     }
 
-    /// The same, `times` over.
-    #[must_use]
-    pub fn scaled(mut self, times: f64) -> Amount {
-        self.dollars *= times;
-        for item in &mut self.items {
-            item.quantity *= times;
-            item.dollars *= times;
-        }
-        self
-    }
-
     /// The dollars in words, with `~` where a price is not verified.
     pub fn said(&self) -> String {
         format!("{}{}", if self.verified { "" } else { "~" }, dollars(self.dollars))

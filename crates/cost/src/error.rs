@@ -12,7 +12,7 @@ pub enum CostError {
     UnknownType(String),
     /// The type is known, but not for this use in this region.
     #[error(
-        "the catalogue has no price of `{name}` for {usage} in `{region}`\nhint: prices are known there for {known}; `kennel cost refresh --region {region}` fetches AWS's price list"
+        "the catalogue has no price of `{name}` for {usage} in `{region}`\nhint: there are prices for {known}; `kennel cost refresh --region {region}` fetches AWS's price list"
     )]
     NoPrice {
         /// The type as it was asked for.

@@ -28,4 +28,4 @@ pub use estimate::{
 };
 pub use model::{KnownModel, known_models, model_of};
 pub use offer::{MAX_LINE, OfferKind, OfferReader, Offered, merge};
-pub use words::{dollars, duration, hours};
+pub use words::{about, dollars, duration, hours};

@@ -16,12 +16,22 @@ pub fn dollars(value: f64) -> String {
     } else {
         10
     };
-    let text = format!("{value:.decimals$}");
+    // The sum of nothing is -0.
+    let text = format!("{:.decimals$}", value + 0.0);
     // Two decimals stay: `$1.10`, never `$1.1`.
     let keep = text.find('.').map_or(text.len(), |dot| dot + 3);
     let trimmed = text.trim_end_matches('0');
     let end = trimmed.len().max(keep).min(text.len());
     format!("${}", text.get(..end).unwrap_or(&text))
+}
+
+/// Dollars of an estimate: more than three digits would promise what is not known.
+pub fn about(value: f64) -> String {
+    if value <= 0.0 || !value.is_finite() {
+        return dollars(value);
+    }
+    let power = 10_f64.powf(value.log10().floor() - 2.0);
+    dollars((value / power).round() * power)
 }
 
 /// Seconds in the unit that people would say.
@@ -52,6 +62,7 @@ mod tests {
     fn money_has_as_many_decimals_as_it_needs() {
         for (value, said) in [
             (0.0, "$0.00"),
+            (-0.0, "$0.00"),
             (0.23, "$0.23"),
             (0.0123, "$0.0123"),
             (0.001_25, "$0.00125"),
@@ -63,6 +74,13 @@ mod tests {
             (f64::NAN, "$?"),
         ] {
             assert_eq!(dollars(value), said);
+        }
+    }
+
+    #[test]
+    fn estimates_have_three_digits() {
+        for (value, said) in [(0.192_84, "$0.193"), (0.0, "$0.00"), (123.456, "$123.00")] {
+            assert_eq!(about(value), said);
         }
     }
 

@@ -5,6 +5,7 @@
 
 mod advise;
 mod estimate;
+mod facts;
 mod measured;
 mod page;
 mod prices;

@@ -9,7 +9,7 @@ use kennel_cost::{
 };
 use serde_json::{Value, json};
 
-use super::running::{Fleet, average_duration_ms, fleets, provisioned};
+use super::facts::{Fleet, average_duration_ms, fleets, provisioned};
 use super::{as_json, prices, region, region_of, seconds, shown};
 use crate::client::{Client, Service, encode};
 use crate::error::ClientError;

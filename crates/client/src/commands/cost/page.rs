@@ -1,23 +1,24 @@
 //! The page of an advice: time against money, what would do, what would not, and what it rests on.
 
-use kennel_cost::{Ranked, duration, paragraph};
+use kennel_cost::{Ranked, about, duration, paragraph};
 use kennel_report::{escape, page, put};
 
-use super::advise::{Shown, money, rounded, time};
+use super::advise::{Shown, money, time};
 
 const WIDTH: f64 = 860.0;
 const HEIGHT: f64 = 420.0;
 const LEFT: f64 = 66.0;
-const RIGHT: f64 = 120.0;
+const RIGHT: f64 = 40.0;
 const TOP: f64 = 16.0;
 const BOTTOM: f64 = 46.0;
 
 const STYLE: &str = "\
+.head.first .value{color:var(--valid)}\n\
 .points circle{fill:var(--quiet);opacity:.55}\n\
 .points .front circle{fill:var(--accent);opacity:1}\n\
 .points .best circle{fill:var(--valid);opacity:1}\n\
-.points .span{stroke:var(--accent);stroke-width:1.2;opacity:.45}\n\
-.points .best .span{stroke:var(--valid)}\n\
+.points .span{stroke:var(--accent);stroke-width:1.2;opacity:.22}\n\
+.points .best .span{stroke:var(--valid);opacity:.8}\n\
 .points text{fill:var(--ink);font-size:11.5px}\n\
 .points .best text{font-weight:650}\n\
 .front-line{fill:none;stroke:var(--accent);stroke-width:1.4;stroke-dasharray:5 4;opacity:.7}\n\
@@ -32,7 +33,7 @@ pub(super) fn html(shown: &Shown) -> String {
     put(
         &mut body,
         format_args!(
-            "<p class=\"quiet\">{} in {}, prices of {}. Measured: {}, {}.</p>\n<div class=\"heads\">",
+            "<p class=\"quiet\">{} in {}, prices of {} or as each type says. Measured: {}, {}.</p>\n<div class=\"heads\">",
             escape(advice.usage.word()),
             escape(&advice.region),
             escape(&advice.as_of),
@@ -177,6 +178,52 @@ const TIMES: [f64; 17] = [
     28_800.0, 86_400.0, 259_200.0, 864_000.0,
 ];
 
+/// Where a name stands.
+struct Label {
+    x: f64,
+    y: f64,
+    /// It ends at `x`.
+    left: bool,
+}
+
+impl Label {
+    /// Left, top, right and bottom of a name of so many characters.
+    fn reach(&self, characters: usize) -> [f64; 4] {
+        let wide = characters as f64 * 6.6;
+        let from = if self.left { self.x - wide } else { self.x };
+        [from, self.y - 10.0, from + wide, self.y + 3.0]
+    }
+}
+
+/// A place for each name where it covers no other name and no point; the best type's first, then by time. A
+/// name for which there is none is left out: the table and the point's own words have it.
+fn labels<'a>(points: &[(&'a str, f64, f64)], best: Option<&str>) -> Vec<(&'a str, Label)> {
+    let mut order: Vec<&(&str, f64, f64)> = points.iter().collect();
+    order.sort_by_key(|(name, ..)| best != Some(*name));
+    let mut taken: Vec<[f64; 4]> =
+        points.iter().map(|(_, x, y)| [x - 5.0, y - 5.0, x + 5.0, y + 5.0]).collect();
+    let mut placed = Vec::new();
+    for (name, x, y) in order {
+        let places =
+            [(8.0, -7.0), (-8.0, 13.0), (8.0, 13.0), (-8.0, -7.0), (10.0, 4.0), (-10.0, 4.0)];
+        for (right, down) in places {
+            let label = Label { x: x + right, y: y + down, left: right < 0.0 };
+            let own = label.reach(name.chars().count());
+            let inside =
+                own[0] > LEFT && own[2] < WIDTH && own[1] > 0.0 && own[3] < HEIGHT - BOTTOM;
+            let covers = |other: &[f64; 4]| {
+                own[0] < other[2] && other[0] < own[2] && own[1] < other[3] && other[1] < own[3]
+            };
+            if inside && !taken.iter().any(covers) {
+                taken.push(own);
+                placed.push((*name, label));
+                break;
+            }
+        }
+    }
+    placed
+}
+
 fn plot(ranked: &[Ranked], best: Option<&str>) -> String {
     let named = |r: &&Ranked| r.pareto;
     let spans = |pick: fn(&Ranked) -> [f64; 3]| {
@@ -200,7 +247,7 @@ fn plot(ranked: &[Ranked], best: Option<&str>) -> String {
                 WIDTH - RIGHT,
                 LEFT - 7.0,
                 at + 3.5,
-                rounded(value)
+                about(value)
             ),
         );
     }
@@ -244,7 +291,9 @@ fn plot(ranked: &[Ranked], best: Option<&str>) -> String {
         );
     }
     out.push_str("<g class=\"points\">\n");
-    let mut placed: Vec<(f64, f64)> = Vec::new();
+    let points: Vec<(&str, f64, f64)> =
+        front.iter().map(|r| (r.name.as_str(), x.at(r.seconds.mid), y.at(r.dollars.mid))).collect();
+    let labels = labels(&points, best);
     // The others first, so that they never cover those that are named.
     for r in ranked.iter().filter(|r| !r.pareto).chain(front) {
         let (cx, cy) = (x.at(r.seconds.mid), y.at(r.dollars.mid));
@@ -270,24 +319,20 @@ fn plot(ranked: &[Ranked], best: Option<&str>) -> String {
                 escape(&r.name)
             ),
         );
-        if r.pareto {
-            // Names that would lie on each other go above the one before.
-            let mut at = cy - 9.0;
-            while placed.iter().any(|(px, py)| (px - cx).abs() < 92.0 && (py - at).abs() < 13.0) {
-                at -= 13.0;
-            }
-            placed.push((cx, at));
+        if let Some((_, label)) = labels.iter().find(|(name, _)| *name == r.name) {
             put(
                 &mut out,
                 format_args!(
-                    "<text x=\"{:.1}\" y=\"{at:.1}\">{}</text>",
-                    cx + 7.0,
+                    "<text x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"{}\">{}</text>",
+                    label.x,
+                    label.y,
+                    if label.left { "end" } else { "start" },
                     escape(&r.name)
                 ),
             );
         }
         out.push_str("</g>\n");
     }
-    out.push_str("</g></svg>\n<p class=\"legend\"><span class=\"key best\"><i></i>recommended</span> <span class=\"key front\"><i></i>no other is both faster and cheaper</span> <span class=\"key other\"><i></i>the others</span></p>\n");
+    out.push_str("</g></svg>\n<p class=\"legend\"><span class=\"key best\"><i></i>recommended</span> <span class=\"key front\"><i></i>no other is cheaper and as fast</span> <span class=\"key other\"><i></i>the others</span></p>\n");
     out
 }

@@ -140,11 +140,11 @@ fn what_is_up_is_looked_at_with_its_price_and_whether_anybody_uses_it() {
 #[test]
 fn an_endpoints_policy_and_a_functions_settings_are_taken_over() {
     let server = Server::start(|seen, _| platform(seen));
-    let fleets = running::fleets(&server.client(), "busy").unwrap();
+    let fleets = facts::fleets(&server.client(), "busy").unwrap();
     assert_eq!((fleets.len(), fleets[0].count, fleets[0].bounds), (1, 2, Some((1, 3))));
-    assert_eq!(running::provisioned(&server.client(), "asked").unwrap(), [("live".to_owned(), 2)]);
-    assert_eq!(running::average_duration_ms(&server.client(), "asked").unwrap(), Some(41.5));
-    assert_eq!(running::average_duration_ms(&server.client(), "never").unwrap(), None);
+    assert_eq!(facts::provisioned(&server.client(), "asked").unwrap(), [("live".to_owned(), 2)]);
+    assert_eq!(facts::average_duration_ms(&server.client(), "asked").unwrap(), Some(41.5));
+    assert_eq!(facts::average_duration_ms(&server.client(), "never").unwrap(), None);
 }
 
 fn told() -> measured::Told {
@@ -222,7 +222,8 @@ fn the_page_names_the_types_and_lets_nothing_through() {
     let html = page::html(&advise::Shown { advice, measured, need, notes: vec![] });
     assert!(html.contains(&format!("<strong>{chosen}</strong>")));
     assert!(!html.contains("<script>,") && html.contains("&lt;script&gt;"));
-    assert!(!html.contains("NaN") && !html.contains("inf"));
+    let plot = html.split("<svg").nth(1).and_then(|rest| rest.split("</svg>").next()).unwrap();
+    assert!(!plot.contains("NaN") && !plot.contains("inf"), "{plot}");
     assert_eq!(html.matches("<line class=\"span\"").count(), 2 * front);
 }
 
