@@ -72,6 +72,13 @@ const DEFAULT_POLICIES: [&str; 9] = [
     "IAMAccessAnalyzerFullAccess",
 ];
 
+/// A policy of the role's own, for what none of AWS's above allows: the tags of scalable targets, by which the
+/// mode of scaling is chosen.
+const DEFAULT_INLINE: (&str, &str) = (
+    "ScalableTargetTags",
+    r#"{"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": ["application-autoscaling:TagResource", "application-autoscaling:UntagResource", "application-autoscaling:ListTagsForResource"], "Resource": "*"}]}"#,
+);
+
 /// IAM's handle; cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Iam {
@@ -374,6 +381,11 @@ fn first_start(c: &Connection, given: Option<String>, now: Timestamp) -> Outcome
     for name in DEFAULT_POLICIES {
         attachments::insert(c, &role.id, &format!("arn:aws:iam::aws:policy/{name}"))?;
     }
+    let (name, document) = DEFAULT_INLINE;
+    c.execute(
+        "INSERT INTO iam_inline (owner, name, document) VALUES (?1, ?2, ?3)",
+        [&role.id, name, document],
+    )?;
     Ok(account)
 }
 

@@ -8,12 +8,15 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 use crate::client::{Client, InvokeRequest};
+use crate::clock;
 use crate::commands::endpoint;
 use crate::error::ClientError;
 use crate::output::Spinner;
 
 /// How often the endpoint is asked how many instances it has.
 const LOOK: Duration = Duration::from_millis(200);
+/// From here to the first moment of the trace: the senders are up by then.
+const BEFORE: Duration = Duration::from_millis(200);
 /// How long an answer may take; InvokeEndpoint itself ends after 60 s.
 const PATIENCE: Duration = Duration::from_secs(70);
 
@@ -51,6 +54,10 @@ pub(super) struct Run {
     /// By time of arrival.
     pub sent: Vec<Sent>,
     pub counts: Vec<Count>,
+    /// When the first second began, in milliseconds since 1970.
+    pub started_ms: i64,
+    /// From then to the end, settling included, in seconds.
+    pub lasted_s: f64,
 }
 
 /// What a run does.
@@ -79,7 +86,8 @@ pub(super) fn run(client: &Client, plan: &Plan<'_>) -> Result<Run, ClientError> 
     let over = AtomicBool::new(false);
     let sent = Mutex::new(Vec::with_capacity(plan.arrivals.len()));
     let mut spinner = Spinner::start();
-    let start = Instant::now() + Duration::from_millis(200);
+    let start = Instant::now() + BEFORE;
+    let started_ms = clock::epoch_millis() + BEFORE.as_millis() as i64;
     let counts = std::thread::scope(|scope| {
         let senders: Vec<_> = (0..plan.connections.clamp(1, plan.arrivals.len().max(1)))
             .map(|_| {
@@ -116,7 +124,8 @@ pub(super) fn run(client: &Client, plan: &Plan<'_>) -> Result<Run, ClientError> 
     });
     let mut sent = sent.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
     sent.sort_by(|a, b| a.at_s.total_cmp(&b.at_s));
-    Ok(Run { sent, counts })
+    let lasted_s = start.elapsed().as_secs_f64();
+    Ok(Run { sent, counts, started_ms, lasted_s })
 }
 
 /// In tenths, so that a log is not full of it.

@@ -29,8 +29,8 @@ pub(super) struct Recommend {
     /// 95 of 100 requests are to be answered within so many milliseconds
     #[arg(long, value_name = "MS")]
     p95: Option<f64>,
-    /// Percent of requests that may be refused
-    #[arg(long, default_value_t = 0.0, value_name = "PERCENT")]
+    /// Percent of requests that may be refused: while new instances are on their way, some are
+    #[arg(long, default_value_t = 0.1, value_name = "PERCENT")]
     throttled: f64,
     /// Most instances
     #[arg(long, default_value_t = 20, value_name = "N")]

@@ -32,10 +32,10 @@ const HELD: u32 = 256;
 pub(super) struct Load {
     /// The load: constant:RPS, step:LOW,HIGH,FROM[,UNTIL], spike:BASE,PEAK,AT,SECONDS, diurnal:LOW,HIGH[,PERIOD],
     /// csv:FILE (a time a line, or `minute,requests`), endpoint:NAME[,HOURS] (recorded by CloudWatch)
-    #[arg(long, default_value = "step:2,20,60,360", value_name = "TRACE")]
+    #[arg(long, default_value = "step:2,20,300,1500", value_name = "TRACE")]
     pub trace: String,
     /// Seconds of it
-    #[arg(long, default_value_t = 900.0, value_name = "SECONDS")]
+    #[arg(long, default_value_t = 3600.0, value_name = "SECONDS")]
     pub seconds: f64,
     /// What chance is drawn from
     #[arg(long, default_value_t = 0, value_name = "N")]
@@ -487,25 +487,8 @@ fn measured(
         }
     }
     let Some(values) = best else { return Ok(None) };
-    let pairs: Vec<(f64, f64)> = QUANTILES.iter().copied().zip(values).collect();
-    Ok(ServiceTimes::from_samples(&samples(&pairs)).ok())
-}
-
-/// Values with these percentiles, a hundred of them: between two percentiles along a straight line.
-fn samples(percentiles: &[(f64, f64)]) -> Vec<f64> {
-    let at = |percent: f64| {
-        let next = percentiles.iter().position(|p| p.0 >= percent);
-        match next {
-            Some(0) | None if percentiles.is_empty() => 0.0,
-            Some(0) => percentiles[0].1,
-            None => percentiles[percentiles.len() - 1].1,
-            Some(next) => {
-                let ((a, from), (b, to)) = (percentiles[next - 1], percentiles[next]);
-                from + (to - from) * (percent - a) / (b - a)
-            }
-        }
-    };
-    (0..100).map(|n| at(f64::from(n) + 0.5)).collect()
+    let pairs: Vec<(f64, f64)> = QUANTILES.iter().map(|q| q / 100.0).zip(values).collect();
+    Ok(ServiceTimes::from_quantiles(&pairs).ok())
 }
 
 fn statistics_of(

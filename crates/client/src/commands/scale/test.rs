@@ -149,10 +149,14 @@ pub(super) fn run(client: &Client, arguments: &Test) -> Result<(), ClientError> 
     let model = match arguments.no_simulation {
         true => None,
         false => {
-            // The same arrivals, not others of the same rate.
-            scenario.trace = kennel_scaling::trace::Trace::Timestamps(arrivals);
+            // The same arrivals, not others of the same rate; and at the same places within minutes, which
+            // alarms go by.
+            let shift = found.started_ms.rem_euclid(60_000) as f64 / 1000.0;
+            let shifted = arrivals.iter().map(|at| at + shift).collect();
+            scenario.trace = kennel_scaling::trace::Trace::Timestamps(shifted);
+            scenario.duration_s = found.lasted_s + shift;
             scenario.bucket_s = 1.0;
-            let outcome = simulated(&scenario)?;
+            let outcome = shifted_back(simulated(&scenario)?, shift);
             let figures = modelled(&outcome, step);
             Some((outcome, figures))
         }
@@ -169,6 +173,19 @@ pub(super) fn run(client: &Client, arguments: &Test) -> Result<(), ClientError> 
         page(arguments, &found, &real, model.as_ref(), step).write(path)?;
     }
     Ok(())
+}
+
+/// The outcome with the run's start as its zero.
+fn shifted_back(mut outcome: Simulated, shift: f64) -> Simulated {
+    outcome.timeline.retain(|m| m.at_s >= shift.floor());
+    for moment in &mut outcome.timeline {
+        moment.at_s -= shift;
+    }
+    for activity in &mut outcome.activities {
+        activity.at_s -= shift;
+        activity.ready_at_s = activity.ready_at_s.map(|at| at - shift);
+    }
+    outcome
 }
 
 /// Cores of this machine, which instances of the platform share.
