@@ -14,7 +14,13 @@ SIDE = 8
 CLASSES = 2
 
 
-def network():
+WIDTH = 1024
+
+
+def network(repeat=0):
+    """One layer; before it `repeat` times a square one, to make an answer take its time."""
+    if repeat:
+        return slow_network(repeat)
     weights = numpy.random.default_rng(7).normal(0, 0.1, (3 * SIDE * SIDE, CLASSES)).astype(numpy.float32)
     graph = helper.make_graph(
         [helper.make_node("Flatten", ["input"], ["flat"], axis=1),
@@ -23,6 +29,27 @@ def network():
         [helper.make_tensor_value_info("input", TensorProto.FLOAT, ["batch", 3, SIDE, SIDE])],
         [helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["batch", CLASSES])],
         [numpy_helper.from_array(weights, "weights")])
+    return serialized(graph)
+
+
+def slow_network(repeat):
+    random = numpy.random.default_rng(7)
+    make = lambda rows, columns: (  # noqa: E731
+        random.normal(0, rows ** -0.5, (rows, columns)).astype(numpy.float32))
+    nodes = [helper.make_node("Flatten", ["input"], ["flat"], axis=1),
+             helper.make_node("MatMul", ["flat", "first"], ["layer0"])]
+    nodes += [helper.make_node("MatMul", [f"layer{i}", "square"], [f"layer{i + 1}"]) for i in range(repeat)]
+    nodes.append(helper.make_node("MatMul", [f"layer{repeat}", "last"], ["logits"]))
+    graph = helper.make_graph(
+        nodes, "slow",
+        [helper.make_tensor_value_info("input", TensorProto.FLOAT, ["batch", 3, SIDE, SIDE])],
+        [helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["batch", CLASSES])],
+        [numpy_helper.from_array(make(3 * SIDE * SIDE, WIDTH), "first"),
+         numpy_helper.from_array(make(WIDTH, WIDTH), "square"), numpy_helper.from_array(make(WIDTH, CLASSES), "last")])
+    return serialized(graph)
+
+
+def serialized(graph):
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
     onnx.checker.check_model(model)
     return model.SerializeToString()
@@ -46,21 +73,21 @@ def manifest():
     }
 
 
-def package():
+def package(repeat=0):
     """model.tar.gz, as bytes."""
     packed = io.BytesIO()
     with gzip.GzipFile(fileobj=packed, mode="wb", mtime=0) as compressed, \
             tarfile.open(fileobj=compressed, mode="w") as archive:
-        for name, data in (("kennel.json", json.dumps(manifest()).encode()), ("model.onnx", network())):
+        for name, data in (("kennel.json", json.dumps(manifest()).encode()), ("model.onnx", network(repeat))):
             entry = tarfile.TarInfo(name)
             entry.size, entry.mode = len(data), 0o644
             archive.addfile(entry, io.BytesIO(data))
     return packed.getvalue()
 
 
-def photo():
-    """A JPEG of 16×16 pixels."""
-    pixels = numpy.random.default_rng(1).integers(0, 255, (16, 16, 3)).astype(numpy.uint8)
+def photo(side=16):
+    """A JPEG of noise; of 16×16 pixels it costs nothing to read."""
+    pixels = numpy.random.default_rng(1).integers(0, 255, (side, side, 3)).astype(numpy.uint8)
     out = io.BytesIO()
     Image.fromarray(pixels).save(out, "JPEG")
     return out.getvalue()

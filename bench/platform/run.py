@@ -1,6 +1,6 @@
-"""The platform's numbers of bench/RESULTS.md: start, STS, InvokeEndpoint, S3, updates and kills.
+"""The platform's numbers of bench/RESULTS.md: start, STS, InvokeEndpoint, connections, S3, updates and kills.
 
-    bench/run.sh platform [--only start,sts,invoke,s3,update,kill] [--photos DIR] [--quick]
+    bench/run.sh platform [--only start,sts,invoke,connections,s3,update,kill] [--photos DIR] [--quick]
 
 Starts its own `kennel up` on temporary folders and ends it. Each section writes into bench/out/platform.json as
 soon as it is done. Peers run in the same minutes as Kennel, because machines are noisy; ratios are what counts.
@@ -18,6 +18,7 @@ import sys
 import tempfile
 import time
 
+import connections
 import endpoints
 import server
 import services
@@ -27,6 +28,7 @@ SECTIONS = {
     "start": (services.section_start, services.table_start),
     "sts": (services.section_sts, services.table_sts),
     "invoke": (endpoints.section_invoke, endpoints.table_invoke),
+    "connections": (connections.section_connections, connections.table_connections),
     "s3": (services.section_s3, services.table_s3),
     "update": (endpoints.section_update, endpoints.table_update),
     "kill": (endpoints.section_kill, endpoints.table_kill),

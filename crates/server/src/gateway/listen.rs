@@ -24,6 +24,9 @@ const CONNECTIONS: usize = 4096;
 const HANDSHAKE: Duration = Duration::from_secs(15);
 /// How long a client may take for a request's headers; also how long a kept connection may be idle.
 const HEADERS: Duration = Duration::from_secs(120);
+/// Bytes that one connection buffers of what it reads, and of what it writes; all connections together stay below
+/// a gigabyte even when each sends as much as it can.
+const BUFFER: usize = 128 << 10;
 /// How long answers in progress may take once the server stops.
 const DRAIN: Duration = Duration::from_secs(10);
 /// First byte of a TLS record with a ClientHello.
@@ -108,6 +111,7 @@ where
     let connection = hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEADERS)
+        .max_buf_size(BUFFER)
         .serve_connection(stream, service);
     tokio::pin!(connection);
     let stopping = async {
