@@ -250,6 +250,10 @@ fn too_few_samples(spec: &AlarmSpec, points: &[Datapoint]) -> bool {
         return false;
     };
     let share = percent / 100.0;
+    if share <= 0.0 || share >= 1.0 {
+        // The least and the greatest value are what they are.
+        return false;
+    }
     let needed = 10.0 / if share >= 0.5 { 1.0 - share } else { share };
     let recent = points.iter().rev().take(spec.alarm.evaluation_periods as usize);
     recent.filter(|point| point.value.is_some()).any(|point| point.count < needed)

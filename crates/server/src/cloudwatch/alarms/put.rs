@@ -79,7 +79,9 @@ fn spec(context: &Context, input: Input) -> Result<AlarmSpec, ServiceError> {
     let statistic = match (input.statistic, input.extended_statistic) {
         (Some(statistic), None) => statistic,
         (None, Some(extended)) => {
-            Statistic::extended(&extended).map_err(|e| validation(e.message))?;
+            Statistic::extended(&extended).map_err(|e| {
+                validation(e.message.replace("ExtendedStatistics.member.1", "ExtendedStatistic"))
+            })?;
             extended
         }
         _ => {

@@ -7,8 +7,8 @@ use serde_json::{Value, json};
 use super::actions::Firing;
 use super::reason::Words;
 use super::rows::{self, Row};
-use super::{Alarms, MetricsError, evaluate};
-use crate::context::Context;
+use super::{AlarmSpec, Alarms, MetricsError, evaluate};
+use crate::context::{Context, Timestamp};
 
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
@@ -62,11 +62,7 @@ impl Alarms {
     }
 
     /// The newest datapoint that an alarm would be evaluated by; not a number when there is none.
-    async fn newest(
-        &self,
-        spec: super::AlarmSpec,
-        now: crate::context::Timestamp,
-    ) -> Result<f64, MetricsError> {
+    async fn newest(&self, spec: AlarmSpec, now: Timestamp) -> Result<f64, MetricsError> {
         let at = now.0.div_euclid(1000);
         self.metrics.read(move |c| evaluate::newest(c, &spec, at)).await
     }
