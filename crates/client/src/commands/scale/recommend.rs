@@ -80,7 +80,7 @@ pub(super) fn run(
     let spinner = std::sync::Mutex::new(Spinner::start());
     let tell = |at: Progress| {
         // A line a tenth of the way, so that a log is not full of it.
-        if at.done % (at.most / 10).max(1) == 0
+        if at.done.is_multiple_of((at.most / 10).max(1))
             && let Ok(mut spinner) = spinner.lock()
         {
             let best = at.best_cost.map(|c| format!(", best ${c:.4}")).unwrap_or_default();

@@ -117,7 +117,7 @@ pub(super) fn run(client: &Client, arguments: &Test) -> Result<(), ClientError> 
     scenario.service =
         ServiceTimes::from_samples(&warm).map_err(|e| ClientError::Failed(e.to_string()))?;
     let expected = scenario.trace.expected(scenario.duration_s);
-    if !(expected <= MOST) {
+    if expected.is_nan() || expected > MOST {
         return Err(ClientError::Usage(format!(
             "{expected:.0} requests are more than a test sends; at most {MOST}\nhint: fewer --seconds, or a smaller trace"
         )));
