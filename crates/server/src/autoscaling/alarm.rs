@@ -93,7 +93,7 @@ impl Autoscaling {
         };
         let of = &target.resource;
         let own = policy.alarms.iter().any(|alarm| alarm.name == fired.alarm);
-        if own {
+        if own && fired.metric.is_finite() {
             self.remember(&fired.alarm, fired.metric);
         }
         let policies = self.policies(&target)?;
@@ -187,7 +187,7 @@ impl Autoscaling {
 
     fn seen(&self, alarm: &str) -> Option<Seen> {
         let fired = self.inner.fired.lock().unwrap_or_else(PoisonError::into_inner);
-        fired.get(alarm).copied().filter(|seen| seen.metric.is_finite())
+        fired.get(alarm).copied()
     }
 
     pub(super) fn forget_fired(&self, alarms: &[String]) {

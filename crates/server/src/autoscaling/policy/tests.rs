@@ -102,7 +102,7 @@ fn wrong_configurations_are_refused_in_words() {
         matches!(steps(json!({})).unwrap().rule, Rule::Step(ref s) if s.cooldown_ms == 300_000)
     );
     for (more, said) in [
-        (json!({"StepAdjustments": []}), "step"),
+        (json!({"StepAdjustments": []}), "StepAdjustment"),
         (json!({"AdjustmentType": null}), "AdjustmentType"),
         (json!({"MinAdjustmentMagnitude": 2}), "PercentChangeInCapacity"),
         (json!({"StepAdjustments": vec![json!({"ScalingAdjustment": 1}); 21]}), "20"),
