@@ -18,9 +18,10 @@ const FAILURES: u32 = 3;
 /// How often a waiting request looks whether its fleet still serves.
 const LOOK: Duration = Duration::from_millis(100);
 
-/// What waiting needs of the service.
+/// Whose request it is, and what waiting needs of the service.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Scene<'a> {
+    pub endpoint: &'a str,
     pub live: &'a Live,
     /// Rows are to be looked at.
     pub endpoints_changed: &'a Notify,
@@ -28,9 +29,11 @@ pub(super) struct Scene<'a> {
     pub held_changed: &'a Notify,
 }
 
-impl<'a> From<&'a Inner> for Scene<'a> {
-    fn from(inner: &'a Inner) -> Self {
+impl<'a> Scene<'a> {
+    /// An endpoint of the service.
+    pub(super) fn of(inner: &'a Inner, endpoint: &'a str) -> Scene<'a> {
         Scene {
+            endpoint,
             live: &inner.live,
             endpoints_changed: &inner.endpoints_changed,
             held_changed: &inner.held_changed,
@@ -68,7 +71,6 @@ pub(super) enum NotSent {
 /// waits. The request is counted in the variant's load for as long as this takes.
 pub(super) async fn send(
     scene: Scene<'_>,
-    endpoint: &str,
     variant: &LiveVariant,
     request: Request,
     deadline: Instant,
@@ -77,7 +79,7 @@ pub(super) async fn send(
     let mut waited = false;
     loop {
         if variant.pool.routed() == 0 {
-            if !first_instance(scene, endpoint, variant, deadline).await? {
+            if !first_instance(scene, variant, deadline).await? {
                 return Ok(Sent::Moved);
             }
             waited = true;
@@ -88,7 +90,7 @@ pub(super) async fn send(
             Err(_) => {
                 return Err(InvokeError::Timeout(variant.pool.deadline()).into());
             }
-            Ok(Err(InvokeError::NotReady { .. })) if !serves(scene, endpoint, variant) => {
+            Ok(Err(InvokeError::NotReady { .. })) if !serves(scene, variant) => {
                 return Ok(Sent::Moved);
             }
             // Its instances went to sleep between the look and the call.
@@ -108,11 +110,10 @@ pub(super) async fn send(
 /// more.
 async fn first_instance(
     scene: Scene<'_>,
-    endpoint: &str,
     variant: &LiveVariant,
     deadline: Instant,
 ) -> Result<bool, NotSent> {
-    if !serves(scene, endpoint, variant) {
+    if !serves(scene, variant) {
         return Ok(false);
     }
     // Instances that have failed are started again, and the caller is told to try again meanwhile.
@@ -133,7 +134,7 @@ async fn first_instance(
         if variant.pool.routed() > 0 {
             return Ok(true);
         }
-        if !serves(scene, endpoint, variant) {
+        if !serves(scene, variant) {
             return Ok(false);
         }
         tokio::select! {
@@ -155,8 +156,8 @@ fn wake(scene: Scene<'_>, variant: &LiveVariant) {
 }
 
 /// Does a fleet of the endpoint still have this variant?
-fn serves(scene: Scene<'_>, endpoint: &str, variant: &LiveVariant) -> bool {
-    let fleets = scene.live.variants(endpoint, &variant.name);
+fn serves(scene: Scene<'_>, variant: &LiveVariant) -> bool {
+    let fleets = scene.live.variants(scene.endpoint, &variant.name);
     fleets.iter().any(|live| live.pool.same(&variant.pool))
 }
 

@@ -90,14 +90,14 @@ impl SageMaker {
         // Answering a photo changes nothing: the request may be sent again when its instance died.
         let request = Request { headers, body: invocation.body, idempotent: true };
         let wanted = invocation.headers.get(TARGET_VARIANT);
-        let scene = Scene::from(&*self.inner);
+        let scene = Scene::of(&self.inner, name);
         let started = Instant::now();
         loop {
             let Some(endpoint) = self.inner.live.get(name) else {
                 return Err(self.not_live(context, name));
             };
             let variant = choose(&endpoint, wanted)?;
-            let sent = hold::send(scene, name, variant, request.clone(), started + DEADLINE).await;
+            let sent = hold::send(scene, variant, request.clone(), started + DEADLINE).await;
             let way = Way { endpoint: &endpoint, variant, started };
             match sent {
                 // The deployment was replaced before an instance took the request.

@@ -21,7 +21,6 @@ use super::hold::{self, Scene, Sent};
 use super::live::{LiveEndpoint, LiveVariant};
 use super::load::Load;
 use super::metrics::{Ended, Names};
-use crate::cloudwatch::Resolution;
 use crate::sagemaker::Inner;
 
 /// Copies on their way to one shadow variant at most: as many as one instance takes at a time.
@@ -93,7 +92,7 @@ pub(super) fn copy(inner: &Arc<Inner>, original: &Original<'_>) {
             continue;
         }
         let Some(place) = Place::take(&shadow.load, original.request.body.len()) else {
-            record(inner, &original.endpoint.name, shadow, "Dropped", 1.0, "Count");
+            record(inner, (&original.endpoint.name, shadow), ("Dropped", "Count"), 1.0);
             continue;
         };
         let copied = Copied {
@@ -137,8 +136,8 @@ impl Copied {
         let metrics = shadow.load.metrics(&inner.metrics, names);
         let started = Instant::now();
         let input = request.clone();
-        let scene = Scene::from(&*inner);
-        let sent = hold::send(scene, &endpoint, &shadow, request, started + DEADLINE).await;
+        let scene = Scene::of(&inner, &endpoint);
+        let sent = hold::send(scene, &shadow, request, started + DEADLINE).await;
         let now = inner.clock.now();
         let instances = shadow.pool.routed();
         let response = match sent {
@@ -149,7 +148,7 @@ impl Copied {
                 tracing::debug!("shadow variant `{}`: {error}", shadow.name);
                 metrics.count(Ended::ServerError, instances, now);
                 if production.is_some() {
-                    record(&inner, &endpoint, &shadow, "AnswersAgree", 0.0, "None");
+                    record(&inner, (&endpoint, &shadow), ("AnswersAgree", "None"), 0.0);
                 }
                 return;
             }
@@ -161,9 +160,14 @@ impl Copied {
         if let Some(production) = production {
             let same = ended == Ended::Well && agree(&production.body, &response.body);
             let agrees = if same { 1.0 } else { 0.0 };
-            record(&inner, &endpoint, &shadow, "AnswersAgree", agrees, "None");
+            record(&inner, (&endpoint, &shadow), ("AnswersAgree", "None"), agrees);
             let slower = model.as_secs_f64() - production.latency.as_secs_f64();
-            record(&inner, &endpoint, &shadow, "LatencyDifference", slower * 1e6, "Microseconds");
+            record(
+                &inner,
+                (&endpoint, &shadow),
+                ("LatencyDifference", "Microseconds"),
+                slower * 1e6,
+            );
         }
         if let (Some(event), Some(capture), Ended::Well) = (event, capture, ended) {
             capture.keep(event, &shadow.name, &input, &response);
@@ -171,10 +175,16 @@ impl Copied {
     }
 }
 
-fn record(inner: &Inner, endpoint: &str, shadow: &LiveVariant, name: &str, value: f64, unit: &str) {
-    let dimensions = [("EndpointName", endpoint), ("VariantName", &shadow.name)];
-    let series = inner.metrics.series(NAMESPACE, name, &dimensions, unit, Resolution::Minute);
-    series.record(value, inner.clock.now());
+/// One of Kennel's own metrics of an endpoint's shadow variant.
+fn record(
+    inner: &Inner,
+    (endpoint, shadow): (&str, &LiveVariant),
+    (name, unit): (&str, &str),
+    value: f64,
+) {
+    let dimensions = [("EndpointName", endpoint), ("VariantName", shadow.name.as_str())];
+    let now = inner.clock.now();
+    inner.metrics.record(NAMESPACE, name, &dimensions, value, unit, now);
 }
 
 /// Do two answers say the same: the same top class of every photo where they are predictions, the same
@@ -197,7 +207,7 @@ fn agree(one: &[u8], other: &[u8]) -> bool {
 /// probabilities or rows of numbers.
 fn tops(answer: &Value) -> Option<Vec<String>> {
     let photos = answer.get("predictions").unwrap_or(answer).as_array()?;
-    photos.iter().map(|photo| top(photo)).collect()
+    photos.iter().map(top).collect()
 }
 
 fn top(photo: &Value) -> Option<String> {

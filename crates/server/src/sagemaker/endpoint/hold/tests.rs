@@ -40,11 +40,12 @@ impl Stage {
 
     async fn send(&self, deadline: Instant) -> Result<Sent, NotSent> {
         let scene = Scene {
+            endpoint: "dogs",
             live: &self.live,
             endpoints_changed: &self.endpoints_changed,
             held_changed: &self.held_changed,
         };
-        send(scene, "dogs", &self.variant, Request::default(), deadline).await
+        send(scene, &self.variant, Request::default(), deadline).await
     }
 
     /// A request that has begun to wait.
