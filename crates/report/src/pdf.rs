@@ -41,7 +41,7 @@ fn laid_out(document: &Document, scale: f32) -> Paper {
             Block::Heading(words) => {
                 // A heading stands with what it is of.
                 paper.gap(5.0);
-                paper.need(50.0);
+                paper.need(80.0);
                 paper.rule(LINE);
                 paper.gap(3.0);
                 block(&mut paper, &lines(words, Font::Bold, 11.0 * scale, WIDE), 13.5, INK);

@@ -11,7 +11,7 @@ p{margin:0 0 8px}table{margin:2px 0 10px;font-size:.88em}th,td{padding:4px 10px}
 thead th{position:static;white-space:normal;font-size:.95em;vertical-align:bottom}td{overflow-wrap:break-word}td.number{white-space:nowrap}\
 code{overflow-wrap:anywhere}td code{overflow-wrap:break-word}\
 .charts{margin:8px 0;grid-template-columns:repeat(auto-fit,minmax(min(100%,230px),1fr))}\
-.charts svg text{font-size:17px}.charts h3{font-size:.88em;margin:0 0 2px;color:var(--quiet)}\
+.charts svg{overflow:visible}.charts svg text{font-size:16px}td:first-child code{white-space:nowrap}.charts h3{font-size:.88em;margin:0 0 2px;color:var(--quiet)}\
 .charts figure{max-width:430px}\
 pre{white-space:pre-wrap;overflow-wrap:anywhere;margin:0 0 8px;padding:8px 12px}\
 .missing{background:var(--warn);color:var(--warn-ink);border-radius:8px;padding:6px 12px}\

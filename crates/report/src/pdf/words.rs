@@ -102,7 +102,8 @@ fn wrapped(runs: &[(Font, Vec<u8>)], size: f32, wide: f32) -> Vec<Line> {
         let between =
             line.runs.last().map(|(last, _)| if same(*last) { *last } else { Font::Regular });
         if let Some(font) = between {
-            if line.width() + font.width(b" ", size) + width > wide {
+            // A column is as wide as its widest line, computed in another order.
+            if line.width() + font.width(b" ", size) + width > wide + 0.01 {
                 all.push(std::mem::replace(&mut line, Line::new(size)));
             } else {
                 line.add(font, b" ");

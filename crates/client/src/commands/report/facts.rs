@@ -148,8 +148,10 @@ pub(super) struct Use {
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Call {
     pub event: String,
+    /// The version or alias that was called, where it was not $LATEST.
+    pub qualifier: Option<String>,
     pub answer: String,
-    /// `Handled` or `Unhandled`.
+    /// `Handled` or `Unhandled`, or `refused` where it was not called at all.
     pub failure: Option<String>,
     /// The line `REPORT` of the log without its id.
     pub report: Option<String>,

@@ -31,6 +31,9 @@ pub(super) struct Simulation {
     pub what: String,
     /// What its numbers are from.
     pub assumed: String,
+    /// What one instance can take beside what the policy wants of it, in a sentence; empty where the policy
+    /// does not count requests.
+    pub sizing: String,
     pub policy: Outcome,
     pub fewest: (u32, Outcome),
     pub most: (u32, Outcome),
@@ -105,6 +108,7 @@ pub(super) fn simulation(
     Ok(Simulation {
         what,
         assumed,
+        sizing: sizing(&scenario, &tracked),
         policy: run(tracked.scaling, scenario.initial)?,
         fewest: (fixed, run(Scaling::None, fixed)?),
         most: (bounds.max, run(Scaling::None, bounds.max.max(1))?),
@@ -214,9 +218,23 @@ fn scenario(
         hold: HELD,
         seed: 0,
         hourly_price: price.map_or(0.0, |price| price.dollars),
-        bucket_s: 10.0,
+        bucket_s: 30.0,
     };
     Ok((scenario, assumed))
+}
+
+/// AWS's rule for the target: half of what one instance can take.
+/// <https://docs.aws.amazon.com/sagemaker/latest/dg/endpoint-scaling-loadtest.html>
+fn sizing(scenario: &Scenario, tracked: &Tracked) -> String {
+    let most = f64::from(scenario.instances.concurrency) * 60e3 / scenario.service.mean_ms();
+    if !tracked.per_minute || !most.is_finite() {
+        return String::new();
+    }
+    format!(
+        "By these times one instance can take about {most:.0} requests a minute; half of that, AWS's rule, would be a target of {:.0}, and the policy's is {}.",
+        most * 0.5,
+        kennel_report::short(tracked.target)
+    )
 }
 
 /// The longest time that an activity took, in seconds: those that add instances take longest.

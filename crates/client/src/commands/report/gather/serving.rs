@@ -132,7 +132,21 @@ impl Gatherer<'_> {
         };
         let event = String::from_utf8_lossy(&payload).into_owned();
         let name = text(&function.own, "FunctionName");
-        let told = ask(self.client, &name, Asked { qualifier: None, payload, log: true })?;
+        // What stands ready is what callers are to use.
+        let ready = function.provisioned.first().map(|config| text(config, "FunctionArn"));
+        let qualifier = ready.and_then(|arn| arn.rsplit(':').next().map(str::to_owned));
+        let asked = Asked { qualifier: qualifier.as_deref(), payload, log: true };
+        let told = match ask(self.client, &name, asked) {
+            Ok(told) => told,
+            // A function that is throttled or may not be called is told of, too.
+            Err(ClientError::Service(refusal)) => {
+                let answer = format!("{} ({})", refusal.message, refusal.code);
+                let failure = Some("refused".to_owned());
+                function.call = Some(Call { event, qualifier, answer, failure, report: None });
+                return Ok(());
+            }
+            Err(error) => return Err(error),
+        };
         let log = told.log.unwrap_or_default();
         let report = log.lines().rev().find(|line| line.starts_with("REPORT "));
         // `REPORT RequestId: …\tDuration: 1.23 ms\t…`
@@ -142,6 +156,7 @@ impl Gatherer<'_> {
         });
         function.call = Some(Call {
             event,
+            qualifier,
             answer: String::from_utf8_lossy(&told.answer).into_owned(),
             failure: told.failure,
             report,

@@ -203,7 +203,8 @@ impl Writer<'_> {
         let columns = [Column::words("simulated")].into_iter();
         let columns = columns.chain(numbers.map(Column::numbers)).collect();
         self.blocks.push(Block::Table(Table { columns, rows }));
-        self.blocks.push(Block::text(conclusion(found)));
+        let words = format!("{} {}", conclusion(found), found.sizing);
+        self.blocks.push(Block::text(words.trim_end().to_owned()));
         self.blocks.push(Block::Charts(charts(&found.policy)));
     }
 }
@@ -275,9 +276,10 @@ fn conclusion(found: &Simulation) -> String {
     let mut words = String::new();
     if few.p99_ms > 0.0 && policy.p99_ms > 0.0 {
         words.push_str(&format!(
-            "The policy's p99 is {} that of the fewest instances and {} that of the most",
-            super::times(policy.p99_ms / few.p99_ms),
-            super::times(policy.p99_ms / most.p99_ms.max(1e-9)),
+            "The policy's p99 is {} against {} of the fewest instances and {} of the most",
+            ms(Some(policy.p99_ms)),
+            ms(Some(few.p99_ms)),
+            ms(Some(most.p99_ms)),
         ));
         let saved = 100.0 * (1.0 - policy.instance_hours / most.instance_hours.max(1e-9));
         words.push_str(&format!(

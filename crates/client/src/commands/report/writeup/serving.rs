@@ -44,7 +44,7 @@ impl Writer<'_> {
                     .and_then(|v| maybe(v, "ModelName"))
                     .map_or_else(|| "–".to_owned(), |m| format!("`{m}`")),
                 match kind {
-                    Some(kind) => format!("{count} × {kind}"),
+                    Some(kind) => format!("{count}\u{a0}×\u{a0}{kind}"),
                     None => "serverless".to_owned(),
                 },
                 self.money(hourly),
@@ -161,10 +161,15 @@ impl Writer<'_> {
             return;
         };
         let report = call.report.as_ref().map_or_else(String::new, |line| format!(" ({line})"));
-        let words = match (&call.failure, ranked(&call.answer)) {
-            (Some(kind), _) => format!("Called for this writeup, it failed, {kind}{report}:"),
-            (None, Some(said)) => format!("Called for this writeup, it answered{report}. {said}"),
-            (None, None) => format!("Called for this writeup, it answered{report}:"),
+        let called = match &call.qualifier {
+            Some(qualifier) => format!("Called for this writeup as `{qualifier}`"),
+            None => "Called for this writeup".to_owned(),
+        };
+        let words = match (call.failure.as_deref(), ranked(&call.answer)) {
+            (Some("refused"), _) => format!("{called}, it was refused:"),
+            (Some(kind), _) => format!("{called}, it failed, {kind}{report}:"),
+            (None, Some(said)) => format!("{called}, it answered{report}. {said}"),
+            (None, None) => format!("{called}, it answered{report}:"),
         };
         self.led("The answer.", words);
         let shown = format!("event   {}\nanswer  {}", cut(&call.event), cut(&call.answer));

@@ -62,9 +62,9 @@ impl Writer<'_> {
                 let cost = self.cost(job);
                 let mut cells = vec![
                     named(&job.own, "TrainingJobName"),
-                    format!("{} × {}", job.count(), job.kind()),
+                    format!("{}\u{a0}×\u{a0}{}", job.count(), job.kind()),
                     took(job.training_s()),
-                    format!("{} × {} s", job.count(), job.billable_s()),
+                    format!("{}\u{a0}×\u{a0}{}\u{a0}s", job.count(), job.billable_s()),
                     self.money(cost),
                 ];
                 cells.extend(metrics.iter().map(|metric| {
