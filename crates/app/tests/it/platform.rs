@@ -178,6 +178,14 @@ fn the_courses_function_is_refused_explained_allowed_and_narrowed() {
 }
 
 #[test]
+fn an_endpoint_scales_is_deployed_to_and_costs_by_boto3() {
+    let platform = Platform::start();
+    platform.run(&["deploy", &trained().model(), "--name", "dogs"]).ok();
+    let photos = trained().home.path("photos");
+    platform.flow("scaling", Some(&photos));
+}
+
+#[test]
 fn photos_to_an_endpoint_by_boto3() {
     let platform = Platform::start();
     let photos = platform.home.path("photos");
