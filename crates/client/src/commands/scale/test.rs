@@ -16,10 +16,12 @@ use super::variant;
 use crate::client::{Client, InvokeRequest};
 use crate::commands::invoke;
 use crate::error::ClientError;
-use crate::output::{self, line, note, table};
+use crate::output::{self, Spinner, line, note, table};
 
 /// Requests that are sent one after the other to learn how long one takes.
-const WARM: usize = 60;
+const WARM: usize = 40;
+/// So many a second of them at most: a burst of them would itself make the endpoint scale out.
+const WARM_RATE: f64 = 10.0;
 /// Requests of one test.
 const MOST: f64 = 2_000_000.0;
 
@@ -89,14 +91,14 @@ pub(super) fn run(client: &Client, arguments: &Test) -> Result<(), ClientError> 
         variant: arguments.variant.clone(),
         body,
     };
-    let warm = warm(client, &request)?;
     let built = build(
         || Ok(client.clone()),
         &arguments.load,
         &Model {
             endpoint: Some(arguments.name.clone()),
             variant: Some(variant.clone()),
-            service: None,
+            // Measured below.
+            service: Some("1".to_owned()),
             instance_type: None,
             start: arguments.start,
             workers: arguments.workers,
@@ -113,6 +115,9 @@ pub(super) fn run(client: &Client, arguments: &Test) -> Result<(), ClientError> 
         },
     )?;
     let mut scenario = built.scenario;
+    // As often as the load begins.
+    let rate = scenario.trace.expected(10.0) / 10.0;
+    let warm = warm(client, &request, rate.clamp(1.0, WARM_RATE))?;
     // What was measured a moment ago, from here, says more than the endpoint's metrics.
     scenario.service =
         ServiceTimes::from_samples(&warm).map_err(|e| ClientError::Failed(e.to_string()))?;
@@ -194,14 +199,18 @@ fn cores() -> f64 {
 }
 
 /// How long single requests take, in milliseconds; the first few, which warm things up, are left out.
-fn warm(client: &Client, request: &InvokeRequest) -> Result<Vec<f64>, ClientError> {
+fn warm(client: &Client, request: &InvokeRequest, rate: f64) -> Result<Vec<f64>, ClientError> {
+    let mut spinner = Spinner::start();
+    spinner.say("asking alone, to learn how long one request takes".to_owned());
     let mut times = Vec::with_capacity(WARM);
     for number in 0..WARM + 5 {
         let began = std::time::Instant::now();
         client.invoke(request)?;
+        let took = began.elapsed();
         if number >= 5 {
-            times.push(began.elapsed().as_secs_f64() * 1e3);
+            times.push(took.as_secs_f64() * 1e3);
         }
+        std::thread::sleep(Duration::from_secs_f64(1.0 / rate).saturating_sub(took));
     }
     Ok(times)
 }
