@@ -184,6 +184,8 @@ async fn a_deleted_default_role_stays_deleted() {
         let input = json!({"RoleName": DEFAULT_ROLE, "PolicyArn": arn});
         stand.good("DetachRolePolicy", input).await;
     }
+    let inline = json!({"RoleName": DEFAULT_ROLE, "PolicyName": DEFAULT_INLINE.0});
+    stand.good("DeleteRolePolicy", inline).await;
     stand.good("DeleteRole", json!({"RoleName": DEFAULT_ROLE})).await;
     let again = open(stand.folder.path()).await.unwrap();
     let error = again.default_session(NOW, Duration::from_secs(900)).await.unwrap_err();
