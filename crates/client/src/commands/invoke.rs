@@ -84,7 +84,10 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), ClientError> {
     Ok(())
 }
 
-pub(super) fn read(path: &Path, content_type: Option<&str>) -> Result<(String, Vec<u8>), ClientError> {
+pub(super) fn read(
+    path: &Path,
+    content_type: Option<&str>,
+) -> Result<(String, Vec<u8>), ClientError> {
     let meta = std::fs::metadata(path).map_err(ClientError::file("read", path))?;
     if !meta.is_file() || meta.len() > MAX_BODY {
         return Err(ClientError::Usage(format!(
