@@ -47,7 +47,7 @@ impl Autoscaling {
             mode::check(&row.tags)?;
             check_count(&row.tags)?;
             check_bounds(&row.resource, row.bounds, Mode::of_target(&row.tags, default))?;
-            Ok(rows::put_target(c, &row)?)
+            rows::put_target(c, &row)
         })
         .await?;
         self.inner.changed.notify_one();
