@@ -8,6 +8,8 @@
 # an hour, with the same clients and PyTorch; `make bench` leaves them out.
 # `bench/run.sh functions [OPTIONS]` runs those of functions alone (bench/functions/run.py), two minutes, with
 # awslambdaric in the clients' environment.
+# `bench/run.sh scaling [OPTIONS]` runs those of automatic scaling alone (bench/scaling/run.py), fifteen minutes.
+# `bench/platform/deployments.py` counts what deployments lose.
 # Results: bench/out/results.json and bench/out/results.md; the platform's in
 # bench/out/platform.json, of tuning in bench/out/tuning.json; bench/RESULTS.md keeps what was measured.
 set -euo pipefail
@@ -43,6 +45,12 @@ data=${KENNEL_BENCH_DATA:-$PWD/../shared/data/dogs120}
 if [ ! -d "$data" ] || [ ! -d "$KENNEL_HUB" ]; then
     echo "bench: skipped, there is no $data or no $KENNEL_HUB"
     exit 0
+fi
+if [ "${1:-}" = scaling ]; then
+    shift
+    prepare "$clients" bench/out/venv-platform bench/platform/requirements.txt
+    "$clients" bench/scaling/run.py --data "$data" --hub "$KENNEL_HUB" "$@"
+    exit
 fi
 prepare "$python" bench/out/venv bench/requirements.txt
 if [ "${1:-}" = tuning ]; then

@@ -151,8 +151,9 @@ impl Autoscaling {
 
     /// What the alarms of another policy say now.
     fn signal(&self, read: &Read) -> Result<Signal, ServiceError> {
-        // The fast mode decides for itself, and holds nothing that is scaled in by alarms; a step policy's
-        // alarms call when they have something to say.
+        // Beside a fast policy alarms alone take no instances away: the fast one does, once they agree, and
+        // would bring them back a second later otherwise. A step policy's alarms call when they have something
+        // to say.
         let [high, low] = read.row.alarms.as_slice() else { return Ok(Signal::Quiet) };
         if read.fast {
             return Ok(Signal::Quiet);
