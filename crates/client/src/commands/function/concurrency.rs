@@ -7,7 +7,10 @@ use serde_json::{Value, json};
 use super::{POLL, lambda};
 use crate::client::{Client, encode};
 use crate::error::ClientError;
-use crate::output::{self, Spinner, fields, line, maybe, table, text};
+use crate::output::{self, Spinner, fields, line, maybe, note, table, text};
+
+/// The alias of what is published for provisioned concurrency.
+const LIVE: &str = "live";
 
 #[derive(Debug, Args)]
 pub(super) struct Concurrency {
@@ -19,8 +22,9 @@ pub(super) struct Concurrency {
     /// Give back what is set aside
     #[arg(long)]
     no_reserved: bool,
-    /// Keep so many environments of a version or an alias ready
-    #[arg(long, value_name = "N", requires = "qualifier", conflicts_with = "no_provisioned")]
+    /// Keep so many environments of a version or an alias ready; without --qualifier the function as it is now is
+    /// published, and the alias `live` leads to it
+    #[arg(long, value_name = "N", conflicts_with = "no_provisioned")]
     provisioned: Option<u32>,
     /// Keep none ready
     #[arg(long, requires = "qualifier")]
@@ -47,7 +51,11 @@ pub(super) fn run(client: &Client, arguments: &Concurrency) -> Result<(), Client
     if arguments.no_reserved {
         lambda(client, "DeleteFunctionConcurrency", Method::DELETE, &limit, None)?;
     }
-    if let Some(qualifier) = &arguments.qualifier {
+    let qualifier = match (&arguments.qualifier, arguments.provisioned) {
+        (None, Some(_)) => Some(publish(client, name)?),
+        (given, _) => given.clone(),
+    };
+    if let Some(qualifier) = &qualifier {
         let rest = format!("provisioned-concurrency?Qualifier={}", encode(qualifier));
         let ready = at("2019-09-30", &rest);
         if let Some(count) = arguments.provisioned {
@@ -89,6 +97,26 @@ pub(super) fn run(client: &Client, arguments: &Concurrency) -> Result<(), Client
         line(format!("\n{}", table(head, rows)));
     }
     Ok(())
+}
+
+/// Publishes the function's present code as a version that the alias [`LIVE`] leads to; answers the alias.
+fn publish(client: &Client, name: &str) -> Result<String, ClientError> {
+    let at = |rest: &str| format!("/2015-03-31/functions/{}/{rest}", encode(name));
+    let empty = json!({});
+    let version = lambda(client, "PublishVersion", Method::POST, &at("versions"), Some(&empty))?;
+    let version = text(&version, "Version");
+    let alias = json!({"Name": LIVE, "FunctionVersion": version});
+    match lambda(client, "CreateAlias", Method::POST, &at("aliases"), Some(&alias)) {
+        Ok(_) => {}
+        Err(error) if error.service_code() == Some("ResourceConflictException") => {
+            let path = at(&format!("aliases/{LIVE}"));
+            let to = json!({"FunctionVersion": version});
+            lambda(client, "UpdateAlias", Method::PUT, &path, Some(&to))?;
+        }
+        Err(error) => return Err(error),
+    }
+    note(format!("{name}:{LIVE} is version {version}; call it by that name"));
+    Ok(LIVE.to_owned())
 }
 
 /// All pages of a function's provisioned concurrency.

@@ -399,7 +399,38 @@ fn concurrency_is_put_and_waited_for() {
         "PUT /2019-09-30/functions/f/provisioned-concurrency?Qualifier=live"
     );
     assert_eq!(body(&seen[1]), json!({"ProvisionedConcurrentExecutions": 2}));
-    for bad in ["k f --provisioned 2", "k f --reserved 1 --no-reserved", "k f --no-provisioned"] {
+    for bad in ["k f --reserved 1 --no-reserved", "k f --no-provisioned"] {
         assert!(parse(bad).is_err(), "{bad}");
     }
+}
+
+#[test]
+fn without_a_qualifier_the_function_is_published_as_live() {
+    let conflict = r#"{"Type":"User","Message":"Alias already exists"}"#;
+    let server = Server::start(move |seen, _| match asked(seen).as_str() {
+        "POST /2015-03-31/functions/f/versions" => ok(r#"{"Version":"7"}"#),
+        "POST /2015-03-31/functions/f/aliases" => Reply(
+            409,
+            vec!["x-amzn-errortype: ResourceConflictException".into()],
+            conflict.as_bytes().to_vec(),
+        ),
+        "GET /2019-09-30/functions/f/provisioned-concurrency?Qualifier=live" => {
+            ok(r#"{"Status":"READY"}"#)
+        }
+        _ => ok("{}"),
+    });
+    #[derive(Debug, clap::Parser)]
+    struct Line {
+        #[command(flatten)]
+        wanted: concurrency::Concurrency,
+    }
+    let line = <Line as clap::Parser>::parse_from("k f --provisioned 2".split(' '));
+    concurrency::run(&server.client(), &line.wanted).unwrap();
+    let seen = server.seen();
+    assert_eq!(asked(&seen[2]), "PUT /2015-03-31/functions/f/aliases/live");
+    assert_eq!(body(&seen[2]), json!({"FunctionVersion": "7"}));
+    assert_eq!(
+        asked(&seen[3]),
+        "PUT /2019-09-30/functions/f/provisioned-concurrency?Qualifier=live"
+    );
 }
