@@ -14,7 +14,7 @@ use crate::error::ClientError;
 use crate::output::Spinner;
 
 /// How often the endpoint is asked how many instances it has.
-const LOOK: Duration = Duration::from_millis(200);
+const LOOK: Duration = Duration::from_millis(50);
 /// From here to the first moment of the trace: the senders are up by then.
 const BEFORE: Duration = Duration::from_millis(200);
 /// How long an answer may take; InvokeEndpoint itself ends after 60 s.

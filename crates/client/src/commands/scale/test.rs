@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
-use kennel_scaling::simulate::{Outcome as Simulated, ServiceTimes};
+use kennel_scaling::simulate::{Outcome as Simulated, Scaling, ServiceTimes};
+use kennel_scaling::trace::Trace;
 use serde_json::{Value, json};
 
 use super::load::{self, Count, Outcome, Plan, Run, quantile};
@@ -19,9 +20,11 @@ use crate::error::ClientError;
 use crate::output::{self, Spinner, line, note, table};
 
 /// Requests that are sent one after the other to learn how long one takes.
-const WARM: usize = 40;
+const WARM: usize = 100;
 /// So many a second of them at most: a burst of them would itself make the endpoint scale out.
 const WARM_RATE: f64 = 10.0;
+/// Places within a second that are simulated.
+const PLACES: u32 = 10;
 /// Requests of one test.
 const MOST: f64 = 2_000_000.0;
 
@@ -155,14 +158,25 @@ pub(super) fn run(client: &Client, arguments: &Test) -> Result<(), ClientError> 
         true => None,
         false => {
             // The same arrivals, not others of the same rate; and at the same places within minutes, which
-            // alarms go by.
+            // alarms go by. Where in a second the fast mode decides is not known, so all places count.
             let shift = found.started_ms.rem_euclid(60_000) as f64 / 1000.0;
-            let shifted = arrivals.iter().map(|at| at + shift).collect();
-            scenario.trace = kennel_scaling::trace::Trace::Timestamps(shifted);
-            scenario.duration_s = found.lasted_s + shift;
-            scenario.bucket_s = 1.0;
-            let outcome = shifted_back(simulated(&scenario)?, shift);
-            let figures = modelled(&outcome, step);
+            let places = if matches!(scenario.scaling, Scaling::Fast(_)) { PLACES } else { 1 };
+            let mut outcomes = Vec::new();
+            for place in 0..places {
+                let shift = shift + f64::from(place) / f64::from(places);
+                let shifted = arrivals.iter().map(|at| at + shift).collect();
+                scenario.trace = Trace::Timestamps(shifted);
+                scenario.duration_s = found.lasted_s + shift;
+                scenario.bucket_s = 1.0;
+                outcomes.push(shifted_back(simulated(&scenario)?, shift));
+            }
+            let times: Vec<f64> =
+                outcomes.iter().filter_map(|o| modelled(o, step).to_scale_s).collect();
+            let outcome = outcomes.swap_remove(0);
+            let mut figures = modelled(&outcome, step);
+            if !times.is_empty() {
+                figures.to_scale_s = Some(times.iter().sum::<f64>() / times.len() as f64);
+            }
             Some((outcome, figures))
         }
     };
