@@ -39,7 +39,7 @@ def model(a):
     return path
 
 
-def step(a, name, settings, trace, seconds, settle):
+def step(a, name, settings, trace, seconds, settle, *more):
     """One endpoint of its own, one load, and what `kennel scale test` says of both."""
     photo = sorted(pathlib.Path(a.data, "test").glob("*/*.jpg"))[0]
     with tempfile.TemporaryDirectory() as scratch, server.Kennel(pathlib.Path(scratch) / name) as kennel:
@@ -50,7 +50,7 @@ def step(a, name, settings, trace, seconds, settle):
         run("scale", "set", "dogs", *settings)
         page = OUT / f"scaling-{name}.html"
         told = run("scale", "test", "dogs", str(photo), "--trace", trace, "--seconds", str(seconds), "--settle",
-                   str(settle), "--start", str(a.start), "--json", "--output", str(page))
+                   str(settle), "--start", str(a.start), "--json", "--output", str(page), *more)
     found = json.loads(told)
     for key in ("measured", "simulated"):
         print(f"  {name} {key}: {json.dumps(found[key])}", flush=True)
@@ -66,7 +66,7 @@ def fast(a):
 def aws(a):
     """A tenfold step and back, decided by AWS's alarms; the course's choice of settings."""
     return [step(a, "aws", ["--max", "3", "--target", "10", "--scale-out-cooldown", "30", "--scale-in-cooldown", "120"],
-                 "step:0.1,1,60,420", 480, 1400)]
+                 "step:0.1,1,60,420", 480, 1400, "--service", "8,11")]
 
 
 SECTIONS = {"simulator": simulator, "fast": fast, "aws": aws}

@@ -1,4 +1,4 @@
-//! The fast mode: Knative's autoscaler, which decides every second from the load itself, where AWS waits for
+//! The fast mode: Knative's autoscaler, which decides twice a second from the load itself, where AWS waits for
 //! alarms on minutes.
 //!
 //! The load is averaged over two windows. The *stable* one, a minute, decides normally. When the *panic* one,
@@ -10,7 +10,7 @@
 //! - The target is filled to 70 % for concurrency only. A target of requests a minute is AWS's, and who chose
 //!   it has left room already: AWS's rule is half of what an instance can do
 //!   (<https://docs.aws.amazon.com/sagemaker/latest/dg/endpoint-scaling-loadtest.html>).
-//! - It decides every second, not every two.
+//! - It decides twice a second, not every two seconds.
 //! - Instances that the requests in flight of the last second need, at a full target, are not taken away;
 //!   Knative may do so when the minute before was quiet.
 //! - The last instance stays for the grace period after the stable window is empty. Knative's stays until its
@@ -26,8 +26,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::scaler::{Bounds, clamp};
 
-/// How often to decide. Observations may be more frequent.
-pub const TICK_MS: i64 = 1_000;
+/// How often to decide. Knative decides every 2 s; twice a second finds a burst half a second earlier on average.
+/// Observations may be more frequent.
+pub const TICK_MS: i64 = 500;
 
 /// Observations closer together than this share one entry.
 const GRAIN_MS: i64 = 1_000;

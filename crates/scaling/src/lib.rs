@@ -7,7 +7,7 @@
 //! - [`retry`]: when an asynchronous invocation is tried again, and when it is given up.
 //! - [`scaler`]: what one scalable target does, from all its policies ([`target_tracking`], [`step`]) and their
 //!   cooldowns; [`alarm`]: the states of CloudWatch's alarms, on which the policies act.
-//! - [`fast`]: the other mode, which decides every second from the load itself.
+//! - [`fast`]: the other mode, which decides twice a second from the load itself.
 //! - [`schedule`]: when scheduled actions are due.
 //! - [`trace`]: when requests come; [`simulate`]: what the policies would do with them; [`recommend`]: which
 //!   policy meets a goal at the least cost.

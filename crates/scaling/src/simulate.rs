@@ -76,7 +76,7 @@ pub enum Scaling {
         /// As in [`Scaling::Aws`].
         period_s: u32,
     },
-    /// The fast mode, which decides each second.
+    /// The fast mode, which decides twice a second.
     Fast(Fast),
 }
 

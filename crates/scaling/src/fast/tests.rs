@@ -4,6 +4,7 @@ use proptest::prelude::*;
 
 use super::*;
 
+const SECOND_MS: i64 = 1_000;
 const BOUNDS: Bounds = Bounds { min: 0, max: 1_000 };
 
 /// A variant under a load, observed and decided on every second; its instances are ready after a second.
@@ -24,7 +25,7 @@ impl Run {
 
     fn second(&mut self, load: f64) -> FastDecision {
         self.ready = self.capacity;
-        self.now_ms += TICK_MS;
+        self.now_ms += SECOND_MS;
         self.state.observe(self.now_ms, load);
         let decision =
             self.state.decide(&self.fast, self.now_ms, self.ready, self.capacity, self.bounds);
@@ -253,7 +254,7 @@ proptest! {
         let mut now_ms = 0;
         for ((load, seconds), more) in loads.into_iter().zip(more) {
             for _ in 0..seconds {
-                now_ms += TICK_MS;
+                now_ms += SECOND_MS;
                 less_state.observe(now_ms, load);
                 more_state.observe(now_ms, load + more);
                 let less = less_state.decide(&fast, now_ms, ready, ready, BOUNDS);

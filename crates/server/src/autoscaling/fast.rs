@@ -1,4 +1,4 @@
-//! Deciding fast: each second, from the requests themselves. A variant without instances gets its first one
+//! Deciding fast: twice a second, from the requests themselves. A variant without instances gets its first one
 //! as soon as a request waits for it.
 
 use std::sync::{MutexGuard, PoisonError};
@@ -69,7 +69,7 @@ impl Autoscaling {
         self.inner.fast.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether anything is decided each second.
+    /// Whether anything is decided twice a second.
     pub(super) fn is_watching(&self) -> bool {
         !self.watches().is_empty()
     }
@@ -113,7 +113,7 @@ impl Autoscaling {
         }
     }
 
-    /// Decides; each second.
+    /// Decides; twice a second.
     pub(super) async fn decide_fast(&self, now: Timestamp) -> Result<(), ServiceError> {
         let watched: Vec<Resource> = self.watches().keys().cloned().collect();
         for of in watched {

@@ -4,7 +4,7 @@
 //! `resource` is what can be scaled and how, `policy` what a policy's configuration means, `words` what
 //! activities say, `rows` the SQL; `targets`, `policies`, `scheduled`, `activities`, `tags` are the
 //! operations. Decisions are [`kennel_scaling`]'s, taken in one of two ways for each policy ([`Mode`]):
-//! `alarm` takes them when CloudWatch's alarms fire, as AWS does; `fast` each second from the load itself.
+//! `alarm` takes them when CloudWatch's alarms fire, as AWS does; `fast` twice a second from the load itself.
 //! `change` carries them out. `run` is the task: it follows from the rows alone, so that a restart goes on.
 
 mod activities;
@@ -81,7 +81,7 @@ struct Inner {
     deciding: tokio::sync::Mutex<()>,
     /// What alarms said when they fired last, by their names.
     fired: Mutex<HashMap<String, alarm::Seen>>,
-    /// The load of the variants that are decided about each second.
+    /// The load of the variants that are decided about twice a second.
     fast: Mutex<HashMap<Resource, fast::Watch>>,
     /// An activity may not be finished.
     unsettled: AtomicBool,

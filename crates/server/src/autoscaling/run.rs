@@ -4,6 +4,7 @@
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
+use kennel_scaling::fast::TICK_MS;
 use kennel_wire::ServiceError;
 use tokio::sync::watch;
 
@@ -13,7 +14,7 @@ use crate::context::Timestamp;
 /// How often load is looked at, and whether activities are finished.
 const SAMPLE: Duration = Duration::from_millis(100);
 /// How often is decided, and all else done.
-const DECIDE: Duration = Duration::from_secs(1);
+const DECIDE: Duration = Duration::from_millis(TICK_MS.unsigned_abs());
 
 impl Autoscaling {
     /// Acts until `shutdown` turns true.
@@ -48,7 +49,7 @@ impl Autoscaling {
         }
     }
 
-    /// What is done each second.
+    /// What is done twice a second.
     pub(super) async fn second(&self, now: Timestamp) {
         logged("fast decisions", self.decide_fast(now).await);
         logged("requests that wait", self.wake(now).await);

@@ -41,7 +41,7 @@ pub(super) struct Recommend {
     /// Let the instances go to none
     #[arg(long, requires = "fast")]
     to_zero: bool,
-    /// Kennel's mode, which decides every second, instead of AWS's
+    /// Kennel's mode, which decides twice a second, instead of AWS's
     #[arg(long)]
     fast: bool,
     /// Simulations at most

@@ -89,7 +89,7 @@ pub(super) struct Policy {
     /// Seconds after a scale-in before the next [default: 300; 0 with --fast]
     #[arg(long, value_name = "SECONDS")]
     pub scale_in_cooldown: Option<u32>,
-    /// Decide every second (Kennel's mode), not by alarms over minutes (AWS's)
+    /// Decide twice a second (Kennel's mode), not by alarms over minutes (AWS's)
     #[arg(long)]
     pub fast: bool,
 }

@@ -59,7 +59,7 @@ pub(super) struct Set {
     /// Never take instances away
     #[arg(long)]
     no_scale_in: bool,
-    /// Decide every second, by windows of 60 and 6 seconds, instead of by AWS's alarms over minutes
+    /// Decide twice a second, by windows of 60 and 6 seconds, instead of by AWS's alarms over minutes
     #[arg(long)]
     fast: bool,
     /// The policy's name

@@ -57,6 +57,10 @@ pub(super) struct Test {
     /// Requests that one instance works on at once, for the simulation [default: its type's processors]
     #[arg(long, value_name = "N")]
     workers: Option<u32>,
+    /// Milliseconds that one request is worked on, P50,P99 or a file, for the simulation [default: measured beforehand,
+    /// by requests that a low target would count as load]
+    #[arg(long, value_name = "TIMES")]
+    service: Option<String>,
     /// Do not simulate
     #[arg(long)]
     no_simulation: bool,
@@ -100,8 +104,8 @@ pub(super) fn run(client: &Client, arguments: &Test) -> Result<(), ClientError> 
         &Model {
             endpoint: Some(arguments.name.clone()),
             variant: Some(variant.clone()),
-            // Measured below.
-            service: Some("1".to_owned()),
+            // Measured below, where it is not given.
+            service: Some(arguments.service.clone().unwrap_or_else(|| "1".to_owned())),
             instance_type: None,
             start: arguments.start,
             workers: arguments.workers,
@@ -118,12 +122,14 @@ pub(super) fn run(client: &Client, arguments: &Test) -> Result<(), ClientError> 
         },
     )?;
     let mut scenario = built.scenario;
-    // As often as the load begins.
-    let rate = scenario.trace.expected(10.0) / 10.0;
-    let warm = warm(client, &request, rate.clamp(1.0, WARM_RATE))?;
-    // What was measured a moment ago, from here, says more than the endpoint's metrics.
-    scenario.service =
-        ServiceTimes::from_samples(&warm).map_err(|e| ClientError::Failed(e.to_string()))?;
+    if arguments.service.is_none() {
+        // As often as the load begins.
+        let rate = scenario.trace.expected(10.0) / 10.0;
+        let warm = warm(client, &request, rate.clamp(1.0, WARM_RATE))?;
+        // What was measured a moment ago, from here, says more than the endpoint's metrics.
+        scenario.service =
+            ServiceTimes::from_samples(&warm).map_err(|e| ClientError::Failed(e.to_string()))?;
+    }
     let expected = scenario.trace.expected(scenario.duration_s);
     if expected.is_nan() || expected > MOST {
         return Err(ClientError::Usage(format!(
@@ -139,8 +145,8 @@ pub(super) fn run(client: &Client, arguments: &Test) -> Result<(), ClientError> 
         "{} requests in {} s; one takes {} (p50), {} (p99) when it is alone",
         arrivals.len(),
         scenario.duration_s,
-        ms(quantile(&warm, 0.5).unwrap_or(f64::NAN)),
-        ms(quantile(&warm, 0.99).unwrap_or(f64::NAN)),
+        ms(scenario.service.quantile_ms(0.5)),
+        ms(scenario.service.quantile_ms(0.99)),
     ));
     let settle = (arguments.settle > 0)
         .then(|| (Duration::from_secs(arguments.settle), scenario.bounds.min));

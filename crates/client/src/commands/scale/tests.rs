@@ -122,3 +122,50 @@ fn steps_keep_their_corners() {
     let drawn = plot::steps(&[(0.0, 1.0), (1.0, 1.0), (2.0, 1.0), (3.0, 4.0), (4.0, 4.0)]);
     assert_eq!(drawn, [(0.0, 1.0), (2.0, 1.0), (3.0, 1.0), (3.0, 4.0), (4.0, 4.0)]);
 }
+
+#[test]
+fn a_load_is_sent_at_its_times_and_everything_is_counted() {
+    use crate::client::InvokeRequest;
+    use crate::testing::Reply;
+    let server = Server::start(|seen, number| {
+        if seen.line.starts_with("POST /endpoints/") {
+            return match number % 4 {
+                0 => Reply(429, vec![], br#"{"__type":"ThrottlingException"}"#.to_vec()),
+                1 => Reply(424, vec![], br#"{"__type":"ModelError","Message":"broken"}"#.to_vec()),
+                _ => ok("[[1]]"),
+            };
+        }
+        ok(
+            r#"{"ProductionVariants":[{"VariantName":"V","CurrentInstanceCount":2,"DesiredInstanceCount":3}]}"#,
+        )
+    });
+    let request = InvokeRequest {
+        endpoint: "e".to_owned(),
+        content_type: "image/jpeg".to_owned(),
+        accept: None,
+        variant: None,
+        body: vec![1],
+    };
+    let arrivals: Vec<f64> = (0..40).map(|n| f64::from(n) * 0.005).collect();
+    let plan = load::Plan {
+        request: &request,
+        variant: "V",
+        arrivals: &arrivals,
+        connections: 4,
+        settle: None,
+    };
+    let run = load::run(&server.client(), &plan).unwrap();
+    let count =
+        |wanted: fn(&load::Outcome) -> bool| run.sent.iter().filter(|s| wanted(&s.outcome)).count();
+    let (answered, throttled, failed) = (
+        count(|o| *o == load::Outcome::Answered),
+        count(|o| *o == load::Outcome::Throttled),
+        count(|o| matches!(o, load::Outcome::Failed(_))),
+    );
+    assert_eq!(answered + throttled + failed, 40);
+    assert!(answered > 0 && throttled > 0 && failed > 0, "{answered} {throttled} {failed}");
+    assert!(run.sent.windows(2).all(|two| two[0].at_s <= two[1].at_s));
+    assert!(run.lasted_s >= 0.195, "{}", run.lasted_s);
+    let last = run.counts.last().unwrap();
+    assert_eq!((last.ready, last.desired), (2, 3));
+}
