@@ -106,6 +106,11 @@ impl Page {
     }
 }
 
+/// A latency of a piece of time; 0 means that nothing was answered in it, which is a gap.
+pub(super) fn some(value: f64) -> f64 {
+    if value > 0.0 { value } else { f64::NAN }
+}
+
 /// Milliseconds for people.
 pub(super) fn ms(value: f64) -> String {
     if value.is_finite() { format!("{} ms", short(value)) } else { "–".to_owned() }

@@ -6,7 +6,7 @@ use clap::Args;
 use kennel_scaling::simulate::{Outcome, Scenario, simulate};
 use serde_json::json;
 
-use super::plot::{Page, ms, steps};
+use super::plot::{Page, ms, some, steps};
 use super::scenario::{Load, Model, Policy, build};
 use crate::client::Client;
 use crate::error::ClientError;
@@ -143,7 +143,7 @@ pub(super) fn drawn(title: &str, notes: Vec<String>, outcome: &Outcome) -> Page 
             ("Requests a second".to_owned(), vec![("requests", "s0", of(|m| m.rps))]),
             (
                 "Latency, milliseconds".to_owned(),
-                vec![("p50", "s0", of(|m| m.p50_ms)), ("p99", "s1", of(|m| m.p99_ms))],
+                vec![("p50", "s0", of(|m| some(m.p50_ms))), ("p99", "s1", of(|m| some(m.p99_ms)))],
             ),
             (
                 "Requests under way".to_owned(),

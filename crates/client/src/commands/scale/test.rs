@@ -10,7 +10,7 @@ use kennel_scaling::trace::Trace;
 use serde_json::{Value, json};
 
 use super::load::{self, Count, Outcome, Plan, Run, quantile};
-use super::plot::{Page, ms, steps};
+use super::plot::{Page, ms, some, steps};
 use super::scenario::{Load, Model, Policy, build};
 use super::simulate::simulated;
 use super::variant;
@@ -23,6 +23,9 @@ use crate::output::{self, Spinner, line, note, table};
 const WARM: usize = 100;
 /// So many a second of them at most: a burst of them would itself make the endpoint scale out.
 const WARM_RATE: f64 = 10.0;
+/// Bursts that tell how many cores the machine is worth, and requests of one at most.
+const BURSTS: usize = 40;
+const MOST_AT_ONCE: usize = 8;
 /// Places within a second that are simulated.
 const PLACES: u32 = 10;
 /// Requests of one test.
@@ -51,7 +54,8 @@ pub(super) struct Test {
     /// Milliseconds from a decision to an instance that answers, for the simulation
     #[arg(long, default_value_t = 250.0, value_name = "MS")]
     start: f64,
-    /// Cores that the instances share, for the simulation [default: this machine's]
+    /// Cores that the instances share, for the simulation [default: measured by as many requests at once as this machine
+    /// has cores: hyperthreads are less than cores]
     #[arg(long, value_name = "N")]
     cores: Option<f64>,
     /// Requests that one instance works on at once, for the simulation [default: its type's processors]
@@ -109,7 +113,7 @@ pub(super) fn run(client: &Client, arguments: &Test) -> Result<(), ClientError> 
             instance_type: None,
             start: arguments.start,
             workers: arguments.workers,
-            cores: arguments.cores.unwrap_or_else(cores),
+            cores: arguments.cores.unwrap_or_else(|| cores() as f64),
         },
         &Policy {
             min: None,
@@ -129,6 +133,11 @@ pub(super) fn run(client: &Client, arguments: &Test) -> Result<(), ClientError> 
         // What was measured a moment ago, from here, says more than the endpoint's metrics.
         scenario.service =
             ServiceTimes::from_samples(&warm).map_err(|e| ClientError::Failed(e.to_string()))?;
+        if arguments.cores.is_none() {
+            let cores = shared_cores(client, &request, rate.clamp(1.0, WARM_RATE), &warm)?;
+            note(format!("the machine works like one of {cores:.1} cores"));
+            scenario.instances.cores = Some(cores);
+        }
     }
     let expected = scenario.trace.expected(scenario.duration_s);
     if expected.is_nan() || expected > MOST {
@@ -173,7 +182,7 @@ pub(super) fn run(client: &Client, arguments: &Test) -> Result<(), ClientError> 
                 let shifted = arrivals.iter().map(|at| at + shift).collect();
                 scenario.trace = Trace::Timestamps(shifted);
                 scenario.duration_s = found.lasted_s + shift;
-                scenario.bucket_s = 1.0;
+                scenario.bucket_s = piece(&found);
                 outcomes.push(shifted_back(simulated(&scenario)?, shift));
             }
             let times: Vec<f64> =
@@ -214,8 +223,43 @@ fn shifted_back(mut outcome: Simulated, shift: f64) -> Simulated {
 }
 
 /// Cores of this machine, which instances of the platform share.
-fn cores() -> f64 {
-    std::thread::available_parallelism().map_or(1.0, |n| n.get() as f64)
+fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, std::num::NonZeroUsize::get)
+}
+
+/// How many cores the machine is worth: so many requests at once as it has would take as long as one alone if each had
+/// a whole core. Two hyperthreads, or cores that wait for the same memory, are worth less.
+fn shared_cores(
+    client: &Client,
+    request: &InvokeRequest,
+    rate: f64,
+    alone: &[f64],
+) -> Result<f64, ClientError> {
+    let at_once = cores().min(MOST_AT_ONCE);
+    let mut together = Vec::with_capacity(BURSTS * at_once);
+    for _ in 0..BURSTS {
+        let began = std::time::Instant::now();
+        let times: Vec<_> = std::thread::scope(|scope| {
+            let one = || {
+                let sent = std::time::Instant::now();
+                client.invoke(request).map(|_| sent.elapsed().as_secs_f64() * 1e3)
+            };
+            let all: Vec<_> = (0..at_once).map(|_| scope.spawn(one)).collect();
+            all.into_iter().filter_map(|thread| thread.join().ok()).collect()
+        });
+        for time in times {
+            together.push(time?);
+        }
+        let pause = Duration::from_secs_f64(at_once as f64 / rate);
+        std::thread::sleep(pause.saturating_sub(began.elapsed()));
+    }
+    let (alone, together) = (quantile(alone, 0.5), quantile(&together, 0.5));
+    let worth = match (alone, together) {
+        (Some(alone), Some(together)) if together > 0.0 => at_once as f64 * alone / together,
+        _ => at_once as f64,
+    };
+    // Of a larger machine the rest is taken to be alike.
+    Ok(worth.clamp(1.0, at_once as f64) * cores() as f64 / at_once as f64)
 }
 
 /// How long single requests take, in milliseconds; the first few, which warm things up, are left out.
@@ -367,7 +411,7 @@ fn page(
     model: Option<&(Simulated, Figures)>,
     step: Option<f64>,
 ) -> Page {
-    let seconds = per_second(run);
+    let seconds = per_piece(run, piece(run));
     let of = |pick: fn(&Second) -> f64| -> Vec<(f64, f64)> {
         seconds.iter().map(|s| (s.at_s, pick(s))).collect()
     };
@@ -381,7 +425,7 @@ fn page(
         let moments: Vec<(f64, f64)> =
             outcome.timeline.iter().map(|m| (m.at_s, f64::from(m.ready))).collect();
         instances.push(("simulated", "s2", steps(&moments)));
-        let p50 = outcome.timeline.iter().map(|m| (m.at_s, m.p50_ms)).collect();
+        let p50 = outcome.timeline.iter().map(|m| (m.at_s, some(m.p50_ms))).collect();
         latency.push(("p50, simulated", "s2", p50));
     }
     let head = |name: &str, value: String, more: String| (name.to_owned(), value, more);
@@ -421,7 +465,12 @@ fn page(
     }
 }
 
-/// One second of a run.
+/// Seconds of a piece: whole ones, so many that there are not too many pieces to see.
+fn piece(run: &Run) -> f64 {
+    (run.lasted_s / 150.0).ceil().max(1.0)
+}
+
+/// One piece of a run.
 struct Second {
     at_s: f64,
     requests: f64,
@@ -430,23 +479,29 @@ struct Second {
     p95_ms: f64,
 }
 
-fn per_second(run: &Run) -> Vec<Second> {
-    let mut seconds: std::collections::BTreeMap<u64, (Vec<f64>, usize, usize)> =
-        std::collections::BTreeMap::new();
+/// Pieces of a run that are drawn, of so many seconds each.
+fn per_piece(run: &Run, piece_s: f64) -> Vec<Second> {
+    let last = run.sent.last().map_or(0.0, |s| s.at_s);
+    let count = (last / piece_s) as usize + 1;
+    let mut pieces: Vec<(Vec<f64>, usize, usize)> = vec![(Vec::new(), 0, 0); count];
     for sent in &run.sent {
-        let (latencies, requests, refused) = seconds.entry(sent.at_s as u64).or_default();
+        let Some((latencies, requests, refused)) = pieces.get_mut((sent.at_s / piece_s) as usize)
+        else {
+            continue;
+        };
         *requests += 1;
         match sent.outcome {
             Outcome::Answered => latencies.push(sent.latency_ms),
             _ => *refused += 1,
         }
     }
-    seconds
+    pieces
         .into_iter()
-        .map(|(at, (latencies, requests, refused))| Second {
-            at_s: at as f64,
-            requests: requests as f64,
-            refused: refused as f64,
+        .enumerate()
+        .map(|(number, (latencies, requests, refused))| Second {
+            at_s: number as f64 * piece_s,
+            requests: requests as f64 / piece_s,
+            refused: refused as f64 / piece_s,
             p50_ms: quantile(&latencies, 0.5).unwrap_or(f64::NAN),
             p95_ms: quantile(&latencies, 0.95).unwrap_or(f64::NAN),
         })
