@@ -79,21 +79,20 @@ pub(super) fn set(client: &Client, arguments: &Set) -> Result<(), ClientError> {
     }
     let variant = variant(client, &arguments.name, arguments.variant.as_deref())?;
     let resource = resource(&arguments.name, &variant);
-    let mode = if arguments.fast { "fast" } else { "aws" };
-    let bounds = json!({
+    let mut bounds = json!({
         "MinCapacity": arguments.min,
         "MaxCapacity": arguments.max,
-        "Tags": {MODE: mode},
     });
-    let registered = call(client, "RegisterScalableTarget", &with(resource.clone(), bounds))?;
-    // Registering again changes bounds, not tags.
-    let tags = json!({
-        "ResourceARN": text(&registered, "ScalableTargetARN"),
-        "Tags": {MODE: mode},
-    });
+    // AWS has one mode, and would not know what the tag means.
     if client.target().endpoint.is_some() {
-        call(client, "TagResource", &tags)?;
+        bounds["Tags"] = json!({MODE: if arguments.fast { "fast" } else { "aws" }});
+    } else if arguments.fast {
+        return Err(ClientError::Usage(
+            "--fast is Kennel's own; AWS decides by its alarms\nhint: leave --fast or --aws out"
+                .to_owned(),
+        ));
     }
+    call(client, "RegisterScalableTarget", &with(resource.clone(), bounds))?;
     let mut tracking = json!({
         "TargetValue": arguments.target,
         "PredefinedMetricSpecification": {"PredefinedMetricType": arguments.metric.predefined()},

@@ -17,7 +17,7 @@ fn a_course_choice_is_one_command() {
     let registered = ok(r#"{"ScalableTargetARN":"arn:t"}"#);
     let put = ok(r#"{"PolicyARN":"arn:p","Alarms":[{"AlarmName":"a","AlarmARN":"b"}]}"#);
     let none = || ok("{}");
-    let server = Server::replies(vec![describe, registered, none(), put, none(), none(), none()]);
+    let server = Server::replies(vec![describe, registered, put, none(), none(), none()]);
     let arguments = parsed(&[
         "set",
         "dogs",
@@ -36,8 +36,8 @@ fn a_course_choice_is_one_command() {
         server.seen().iter().map(|seen| serde_json::from_slice(&seen.body).unwrap()).collect();
     assert_eq!(bodies[1]["ResourceId"], "endpoint/dogs/variant/AllTraffic");
     assert_eq!((&bodies[1]["MinCapacity"], &bodies[1]["MaxCapacity"]), (&json!(1), &json!(3)));
-    assert_eq!(bodies[2], json!({"ResourceARN": "arn:t", "Tags": {"kennel:mode": "aws"}}));
-    let tracking = &bodies[3]["TargetTrackingScalingPolicyConfiguration"];
+    assert_eq!(bodies[1]["Tags"], json!({"kennel:mode": "aws"}));
+    let tracking = &bodies[2]["TargetTrackingScalingPolicyConfiguration"];
     assert_eq!(
         (&tracking["TargetValue"], &tracking["ScaleOutCooldown"], &tracking["ScaleInCooldown"]),
         (&json!(10.0), &json!(30), &json!(120))
