@@ -59,7 +59,7 @@ def step(a, name, settings, trace, seconds, settle, *more):
 
 def fast(a):
     """A tenfold step and back, decided each second."""
-    return [step(a, f"fast-{n}", ["--max", "3", "--target", "300", "--fast"], "step:3,30,20,80", 100, 200)
+    return [step(a, f"fast-{n}", ["--max", "3", "--target", "400", "--fast"], "step:3,30,20,80", 100, 200)
             for n in range(a.runs)]
 
 
