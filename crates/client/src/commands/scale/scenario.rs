@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
-use kennel_cost::{Catalogue, Usage};
+use kennel_cost::Usage;
 use kennel_scaling::fast::{Fast, Measure};
 use kennel_scaling::scaler::{Bounds, Rule};
 use kennel_scaling::simulate::{Instances, Scaling, Scenario, ServiceTimes};
@@ -15,6 +15,7 @@ use super::target::Metric;
 use super::{call, resource, variant};
 use crate::client::{Client, Service};
 use crate::clock;
+use crate::commands::cost::known_prices;
 use crate::commands::endpoint;
 use crate::error::ClientError;
 use crate::output::text;
@@ -107,11 +108,13 @@ struct Tracked {
     metric: Metric,
     out_s: Option<u32>,
     in_s: Option<u32>,
+    disable_scale_in: bool,
 }
 
 /// What an endpoint tells about itself.
 #[derive(Debug, Default)]
 struct Known {
+    region: Option<String>,
     instance_type: Option<String>,
     service: Option<ServiceTimes>,
     bounds: Option<Bounds>,
@@ -148,8 +151,8 @@ pub(super) fn build(
         .clone()
         .or(known.instance_type)
         .unwrap_or_else(|| "ml.m5.large".to_owned());
-    let catalogue = Catalogue::built_in();
-    let region = "us-east-1";
+    let catalogue = known_prices();
+    let region = known.region.as_deref().unwrap_or("us-east-1");
     let hourly_price = match catalogue.hourly(Usage::Hosting, &instance_type, region) {
         Ok(price) => {
             notes.push(format!(
@@ -168,6 +171,11 @@ pub(super) fn build(
         None => catalogue.instance(&instance_type).map_or(2, |t| t.vcpus),
     };
     let bounds = known.bounds.unwrap_or(Bounds { min: 1, max: 1 });
+    if let (Some(min), Some(max)) = (policy.min, policy.max)
+        && min > max
+    {
+        return Err(ClientError::Usage(format!("--min {min} is more than --max {max}")));
+    }
     let min = policy.min.unwrap_or(bounds.min);
     let bounds = Bounds { min, max: policy.max.unwrap_or(bounds.max).max(min) };
     let fast = policy.fast || known.fast;
@@ -177,6 +185,7 @@ pub(super) fn build(
             metric: policy.metric,
             out_s: policy.scale_out_cooldown,
             in_s: policy.scale_in_cooldown,
+            disable_scale_in: false,
         }),
         None => known.target,
     };
@@ -214,7 +223,7 @@ pub(super) fn build(
 
 /// A target tracking policy in one of the two modes, as the platform reads it.
 fn scaling(tracked: Tracked, fast: bool) -> Scaling {
-    let Tracked { target, metric, out_s, in_s } = tracked;
+    let Tracked { target, metric, out_s, in_s, disable_scale_in } = tracked;
     let ms = |seconds: Option<u32>, default: u32| i64::from(seconds.unwrap_or(default)) * 1000;
     if fast {
         let measure = match metric {
@@ -223,13 +232,14 @@ fn scaling(tracked: Tracked, fast: bool) -> Scaling {
         };
         let mut fast = Fast::new(target, measure);
         fast.scale_down_delay_ms = ms(in_s, 0);
+        fast.disable_scale_in = disable_scale_in;
         return Scaling::Fast(fast);
     }
     let tracking = TargetTracking {
         target,
         scale_out_cooldown_ms: ms(out_s, 300),
         scale_in_cooldown_ms: ms(in_s, 300),
-        disable_scale_in: false,
+        disable_scale_in,
     };
     let period_s = match metric {
         Metric::Invocations => 60,
@@ -384,7 +394,7 @@ fn statistics(
 fn ask(client: &Client, name: &str, given: Option<&str>) -> Result<Known, ClientError> {
     let variant = variant(client, name, given)?;
     let endpoint = endpoint::describe(client, name)?;
-    let mut known = Known::default();
+    let mut known = Known { region: Some(client.target().region.clone()), ..Known::default() };
     let of_variant = |list: &Value| -> Option<Value> {
         list.as_array()?.iter().find(|v| v["VariantName"] == variant.as_str()).cloned()
     };
@@ -438,6 +448,7 @@ fn tracked(configuration: &Value) -> Option<Tracked> {
         metric: *metric,
         out_s: seconds("ScaleOutCooldown"),
         in_s: seconds("ScaleInCooldown"),
+        disable_scale_in: configuration["DisableScaleIn"] == true,
     })
 }
 

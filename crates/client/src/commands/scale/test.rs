@@ -126,6 +126,13 @@ pub(super) fn run(client: &Client, arguments: &Test) -> Result<(), ClientError> 
         },
     )?;
     let mut scenario = built.scenario;
+    // Before anything is sent.
+    let expected = scenario.trace.expected(scenario.duration_s);
+    if expected.is_nan() || expected > MOST {
+        return Err(ClientError::Usage(format!(
+            "{expected:.0} requests are more than a test sends; at most {MOST}\nhint: fewer --seconds, or a smaller trace"
+        )));
+    }
     if arguments.service.is_none() {
         // As often as the load begins.
         let rate = scenario.trace.expected(10.0) / 10.0;
@@ -138,12 +145,6 @@ pub(super) fn run(client: &Client, arguments: &Test) -> Result<(), ClientError> 
             note(format!("the machine works like one of {cores:.1} cores"));
             scenario.instances.cores = Some(cores);
         }
-    }
-    let expected = scenario.trace.expected(scenario.duration_s);
-    if expected.is_nan() || expected > MOST {
-        return Err(ClientError::Usage(format!(
-            "{expected:.0} requests are more than a test sends; at most {MOST}\nhint: fewer --seconds, or a smaller trace"
-        )));
     }
     let arrivals: Vec<f64> = scenario
         .trace

@@ -92,6 +92,15 @@ fn a_simulation_needs_no_platform() {
 }
 
 #[test]
+fn bounds_that_cross_are_refused() {
+    let nobody = || -> Result<Client, ClientError> { panic!("it asked") };
+    let arguments = parsed(&["simulate", "--service", "5,9", "--min", "5", "--max", "2"]);
+    let Verb::Simulate(simulate) = arguments.verb else { panic!("another verb") };
+    let error = simulate::run(nobody, &simulate).unwrap_err();
+    assert!(error.to_string().contains("--min 5 is more than --max 2"), "{error}");
+}
+
+#[test]
 fn recommending_keeps_the_goal_or_fails() {
     let nobody = || -> Result<Client, ClientError> { panic!("it asked") };
     let run = |p99: &str| {
